@@ -1,0 +1,265 @@
+"""Every error VOGUE raises on purpose. The tree:
+
+    VogueError
+    ├ RequestInvalid 400            MediaUnreadable · ShapeUnsupported · TaskUnsupported · LimitExceeded 413
+    ├ SessionError 404              SessionNotFound · JobNotFound · AssetNotFound · TurnConflict 409 · JobCancelled 409
+    ├ PlanError 422                 PlanUnparseable · PlanRejected · ThinkingUnavailable 501
+    ├ EngineError 500               WeightsMismatch · EngineNotBuilt · ProfileExceeded 422 · DeviceOutOfMemory 503 retryable
+    └ ServiceError 503 retryable    ServiceTimeout 504 · ServiceOverloaded 429 + Retry-After · WireError 400 (not retryable)
+
+A message says what was wrong, with the values, and what to do about it. `body()` is the JSON error object that OpenAI's
+clients understand; `from_body()` rebuilds the class on the other side of HTTP. Every error survives pickling with all its
+fields, because Ray pickles what a replica raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+__all__ = [
+    "AssetNotFound",
+    "DeviceOutOfMemory",
+    "EngineError",
+    "EngineNotBuilt",
+    "JobCancelled",
+    "JobNotFound",
+    "LimitExceeded",
+    "MediaUnreadable",
+    "PlanError",
+    "PlanRejected",
+    "PlanUnparseable",
+    "ProfileExceeded",
+    "RequestInvalid",
+    "ServiceError",
+    "ServiceOverloaded",
+    "ServiceTimeout",
+    "SessionError",
+    "SessionNotFound",
+    "ShapeUnsupported",
+    "TaskUnsupported",
+    "ThinkingUnavailable",
+    "TurnConflict",
+    "VogueError",
+    "WeightsMismatch",
+    "WireError",
+    "error_from_body",
+]
+
+
+class VogueError(Exception):
+    """Base of every error raised on purpose.
+
+    Args:
+        message: what was wrong, with the values, and what to do.
+        param: the request field at fault, as a dotted path (`visuals.0.upload_id`), or None.
+        retry_after_s: seconds after which a retry makes sense, for overloaded services.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.param, self.retry_after_s)
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body sent over HTTP: `{"error": {message, type, param, code}}`."""
+        kind = "invalid_request_error" if 400 <= self.http_status < 500 else "server_error"
+        error: dict[str, Any] = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        if self.retry_after_s is not None:
+            error["retry_after_s"] = self.retry_after_s
+        return {"error": error}
+
+
+def _rebuild(cls: type[VogueError], message: str, param: str | None, retry_after_s: float | None) -> VogueError:
+    return cls(message, param=param, retry_after_s=retry_after_s)
+
+
+class RequestInvalid(VogueError):
+    """The request contradicts its contract; sending it again unchanged cannot help."""
+
+    code = "request_invalid"
+    http_status = 400
+
+
+class MediaUnreadable(RequestInvalid):
+    """A file is corrupt, truncated, empty, mislabelled, or holds no picture."""
+
+    code = "media_unreadable"
+
+
+class ShapeUnsupported(RequestInvalid):
+    """A height, width or frame count that the preset cannot make."""
+
+    code = "shape_unsupported"
+
+
+class TaskUnsupported(RequestInvalid):
+    """A task that the preset does not know, or inputs that fit no task."""
+
+    code = "task_unsupported"
+
+
+class LimitExceeded(RequestInvalid):
+    """An input is larger or longer than the preset allows."""
+
+    code = "limit_exceeded"
+    http_status = 413
+
+
+class SessionError(VogueError):
+    """Something the request refers to is not in the store, or is in a state that forbids the call."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class SessionNotFound(SessionError):
+    """No session has this id."""
+
+    code = "session_not_found"
+
+
+class JobNotFound(SessionError):
+    """No job has this id."""
+
+    code = "job_not_found"
+
+
+class AssetNotFound(SessionError):
+    """No upload or asset has this id."""
+
+    code = "asset_not_found"
+
+
+class TurnConflict(SessionError):
+    """Another turn of the same session got there first."""
+
+    code = "turn_conflict"
+    http_status = 409
+
+
+class JobCancelled(SessionError):
+    """The job was cancelled before it finished."""
+
+    code = "cancelled"
+    http_status = 409
+
+
+class PlanError(VogueError):
+    """Thinking mode could not produce a plan that can be carried out."""
+
+    code = "plan_error"
+    http_status = 422
+
+
+class PlanUnparseable(PlanError):
+    """The model's plan does not match the plan schema."""
+
+    code = "plan_unparseable"
+
+
+class PlanRejected(PlanError):
+    """The plan was refused, by the user or because the request cannot be met."""
+
+    code = "plan_rejected"
+
+
+class ThinkingUnavailable(PlanError):
+    """The preset's weights cannot write plans."""
+
+    code = "thinking_unavailable"
+    http_status = 501
+
+
+class EngineError(VogueError):
+    """A network could not be loaded or run."""
+
+    code = "engine_error"
+
+
+class WeightsMismatch(EngineError):
+    """A checkpoint's keys or shapes differ from the model's; the message names them."""
+
+    code = "weights_mismatch"
+
+
+class EngineNotBuilt(EngineError):
+    """A compiled engine is missing, stale, or needs hardware or libraries that are not here."""
+
+    code = "engine_not_built"
+
+
+class ProfileExceeded(EngineError):
+    """A shape outside the compiled engine's profile."""
+
+    code = "profile_exceeded"
+    http_status = 422
+
+
+class DeviceOutOfMemory(EngineError):
+    """The device has too little memory for the job."""
+
+    code = "device_out_of_memory"
+    http_status = 503
+    retryable = True
+
+
+class ServiceError(VogueError):
+    """A service is not there, or failed for a reason of its own."""
+
+    code = "service_unavailable"
+    http_status = 503
+    retryable = True
+
+
+class ServiceTimeout(ServiceError):
+    """A service did not answer in time."""
+
+    code = "service_timeout"
+    http_status = 504
+
+
+class ServiceOverloaded(ServiceError):
+    """Admission refused: the queue is full. `retry_after_s` says when to come back."""
+
+    code = "service_overloaded"
+    http_status = 429
+
+
+class WireError(RequestInvalid):
+    """Bytes that are not a well-formed VOGUE message, tensor or artifact."""
+
+    code = "wire_error"
+
+
+def _tree(cls: type[VogueError]) -> Iterator[type[VogueError]]:
+    yield cls
+    for child in cls.__subclasses__():
+        yield from _tree(child)
+
+
+def error_from_body(body: Mapping[str, Any], http_status: int = 500) -> VogueError:
+    """Rebuild the typed error from an HTTP error body.
+
+    An unknown code gives the nearest base class for the status, so an older client still gets a `VogueError`.
+    """
+    error = body.get("error")
+    fields: Mapping[str, Any] = error if isinstance(error, Mapping) else {"message": str(error or body)}
+    by_code = {cls.code: cls for cls in _tree(VogueError)}
+    fallback = RequestInvalid if 400 <= http_status < 500 else ServiceError if http_status in (502, 503, 504) else VogueError
+    cls = by_code.get(str(fields.get("code")), fallback)
+    retry_after = fields.get("retry_after_s")
+    param = fields.get("param")
+    return cls(
+        str(fields.get("message", "unknown error")),
+        param=param if isinstance(param, str) else None,
+        retry_after_s=float(retry_after) if isinstance(retry_after, int | float) else None,
+    )
