@@ -12,7 +12,9 @@ SCHEMA_VERSION = 1
 class Contract(BaseModel):
     """A value both sides agree on: immutable, no unknown fields, no NaN or infinity in numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class Message(Contract):

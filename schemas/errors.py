@@ -254,7 +254,9 @@ def error_from_body(body: Mapping[str, Any], http_status: int = 500) -> VogueErr
     error = body.get("error")
     fields: Mapping[str, Any] = error if isinstance(error, Mapping) else {"message": str(error or body)}
     by_code = {cls.code: cls for cls in _tree(VogueError)}
-    fallback = RequestInvalid if 400 <= http_status < 500 else ServiceError if http_status in (502, 503, 504) else VogueError
+    fallback = (
+        RequestInvalid if 400 <= http_status < 500 else ServiceError if http_status in (502, 503, 504) else VogueError
+    )
     cls = by_code.get(str(fields.get("code")), fallback)
     retry_after = fields.get("retry_after_s")
     param = fields.get("param")

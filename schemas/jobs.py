@@ -1,0 +1,117 @@
+"""Jobs, the assets they deliver, and the event stream that every interface shows."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt
+
+from .base import Contract, Message
+from .references import MediaKind
+from .requests import AssetId, GenerationRequest, JobSpec
+
+__all__ = ["Asset", "ErrorInfo", "EventKind", "Job", "JobEvent", "JobStatus", "Stage"]
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class JobStatus(StrEnum):
+    """Where a job stands; the last three are final."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more can happen."""
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class Stage(StrEnum):
+    """The node of the flow that is at work."""
+
+    INGEST = "ingest"
+    PLAN = "plan"
+    ROUTE = "route"
+    ENCODE = "encode"
+    DENOISE = "denoise"
+    DECODE = "decode"
+    DELIVER = "deliver"
+
+
+class EventKind(StrEnum):
+    """What an event tells."""
+
+    QUEUED = "queued"
+    STAGE = "stage"
+    STEP = "step"
+    NOTICE = "notice"
+    RESUMED = "resumed"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Asset(Contract):
+    """A file the user owns: an upload or a result. `frame_rate` is in frames per second, 0 for a picture."""
+
+    id: AssetId
+    kind: MediaKind
+    media_type: str
+    num_bytes: _Count
+    filename: str
+    height_px: PositiveInt
+    width_px: PositiveInt
+    num_frames: PositiveInt = 1
+    fps: Annotated[float, Field(ge=0)] = 0.0
+    has_audio: bool = False
+
+
+class ErrorInfo(Contract):
+    """A typed error at rest, as in the HTTP error body."""
+
+    code: str
+    message: str
+    type: str = "server_error"
+    param: str | None = None
+
+    def body(self) -> dict[str, Any]:
+        """As `error_from_body` reads it."""
+        return {"error": self.model_dump()}
+
+
+class JobEvent(Message):
+    """One entry of a job's log. `seq` counts from 1 without gaps, so a listener can ask for what it missed."""
+
+    job_id: str
+    seq: PositiveInt
+    kind: EventKind
+    time_s: float
+    stage: Stage | None = None
+    steps_done: _Count = 0
+    steps_total: _Count = 0
+    message: str = ""
+    assets: tuple[Asset, ...] = ()
+    error: ErrorInfo | None = None
+
+
+class Job(Message):
+    """A job as its owner sees it. Times are seconds since the epoch."""
+
+    id: str
+    status: JobStatus
+    request: GenerationRequest
+    spec: JobSpec
+    created_at_s: float
+    started_at_s: float | None = None
+    finished_at_s: float | None = None
+    stage: Stage | None = None
+    steps_done: _Count = 0
+    steps_total: _Count = 0
+    notices: tuple[str, ...] = ()
+    assets: tuple[Asset, ...] = ()
+    error: ErrorInfo | None = None

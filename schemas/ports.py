@@ -1,0 +1,127 @@
+"""The ports: what each service promises, whoever implements it.
+
+One contract suite per port (tests/contract) runs on every implementation: the in-memory fakes, the tiny random model,
+the mini model, and what runs on a GPU. All methods raise `vogue.schemas.errors` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from .jobs import Job, JobEvent
+from .plan import Plan
+from .references import Artifact, PreparedVisual, TensorRef
+from .requests import GenerationRequest
+from .stages import (
+    AnswerRequest,
+    DecodedMedia,
+    DecodeRequest,
+    DenoiseEvent,
+    DenoiseJob,
+    EncodeInstructionRequest,
+    EncodeVisualRequest,
+    LatentCheckpoint,
+    PassStates,
+    PlanRequest,
+    PrepareRequest,
+    PreviewRequest,
+    ProjectRequest,
+)
+
+__all__ = ["Codec", "Connector", "Denoiser", "Orchestrator", "Understanding"]
+
+
+class Understanding(Protocol):
+    """The MLLM, its processor and its prompts."""
+
+    def answer(self, request: AnswerRequest) -> AsyncIterator[str]:
+        """Stream the answer's text in pieces."""
+        ...
+
+    async def plan(self, request: PlanRequest) -> Plan:
+        """Turn an instruction into a plan."""
+        ...
+
+    async def encode(self, request: EncodeInstructionRequest) -> PassStates:
+        """Hidden states [L, D] for each pass asked for."""
+        ...
+
+
+class Connector(Protocol):
+    """The trained MLP between the MLLM and the MMDiT."""
+
+    async def project(self, request: ProjectRequest) -> PassStates:
+        """Context [L, D'] for each pass given."""
+        ...
+
+
+class Denoiser(Protocol):
+    """The MMDiT behind an engine, the step loop, guidance, latent checkpoints.
+
+    A job's life never hangs on a connection: `start` returns at once, `events` can be left and asked again.
+    """
+
+    async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
+        """Begin a job; starting one that runs already changes nothing."""
+        ...
+
+    def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
+        """Events with `seq > after`, past ones first, until the final one.
+
+        Raises:
+            JobNotFound: this process does not know the job; it may have been restarted since.
+        """
+        ...
+
+    async def cancel(self, job_id: str) -> None:
+        """Stop stepping within one step. A job that is over, or unknown, stays as it is."""
+        ...
+
+
+class Codec(Protocol):
+    """The VAE and ffmpeg: the only place where files become pixels and pixels files."""
+
+    async def prepare(self, request: PrepareRequest) -> PreparedVisual:
+        """Decode an upload once into lossless frames."""
+        ...
+
+    async def encode(self, request: EncodeVisualRequest) -> TensorRef:
+        """Normalised latents [C, T, h, w] of a prepared visual."""
+        ...
+
+    async def decode(self, request: DecodeRequest) -> DecodedMedia:
+        """Frames, file and poster of latents."""
+        ...
+
+    async def preview(self, request: PreviewRequest) -> Artifact:
+        """A small picture of latents on the way."""
+        ...
+
+
+class Orchestrator(Protocol):
+    """The jobs table, leases and the flow."""
+
+    async def submit(self, request: GenerationRequest) -> Job:
+        """Check, store and queue a job; it is stored before this returns."""
+        ...
+
+    async def get(self, job_id: str) -> Job:
+        """The job as it stands."""
+        ...
+
+    async def list(self, limit: int = 50, before: str | None = None) -> list[Job]:
+        """Newest first, starting below the job `before`."""
+        ...
+
+    def events(self, job_id: str, after: int = 0) -> AsyncIterator[JobEvent]:
+        """Events with `seq > after`, past ones first, until the final one."""
+        ...
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask a job to stop; a job that is over stays as it is."""
+        ...
+
+    async def resume(self, job_id: str) -> Job:
+        """Take up a failed or interrupted job at its last checkpoint."""
+        ...

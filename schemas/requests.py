@@ -1,0 +1,84 @@
+"""What a user asks for, and what it comes to once the preset has filled in the rest."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
+
+from .base import Contract, Message
+from .config import Role, Task
+from .references import Tag
+
+__all__ = ["AssetId", "GenerationRequest", "JobSpec", "Thinking", "VisualInput"]
+
+AssetId = Annotated[str, StringConstraints(pattern=r"^(upload|asset)_[A-Za-z0-9_-]{16,64}$")]
+"""A random id of something the server holds. Paths and URLs are refused by its form: upload the file first."""
+
+_Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Thinking(StrEnum):
+    """Whether the MLLM plans before anything is generated."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+    REVIEW = "review"
+
+
+class VisualInput(Contract):
+    """A picture or clip of the request, in the order the instruction may count them."""
+
+    tag: Tag
+    role: Role
+    upload_id: AssetId
+
+
+class GenerationRequest(Message):
+    """One multimodal instruction. Fields left out take the preset's value for the task.
+
+    `task` is inferred from the inputs' roles when it is not named. Sides are pixels, a multiple of the preset's step; frames are 4k + 1.
+    """
+
+    instruction: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+    task: Task | None = None
+    visuals: Annotated[tuple[VisualInput, ...], Field(max_length=16)] = ()
+    negative_prompt: Annotated[str, StringConstraints(max_length=20_000)] | None = None
+    height_px: Annotated[int, Field(gt=0)] | None = None
+    width_px: Annotated[int, Field(gt=0)] | None = None
+    num_frames: Annotated[int, Field(gt=0)] | None = None
+    steps: Annotated[int, Field(gt=0)] | None = None
+    guidance: Annotated[float, Field(gt=0)] | None = None
+    image_guidance: Annotated[float, Field(gt=0)] | None = None
+    seed: _Seed | None = None
+    thinking: Thinking = Thinking.OFF
+
+    @model_validator(mode="after")
+    def _tags_are_unique(self) -> Self:
+        tags = [visual.tag for visual in self.visuals]
+        twice = sorted({tag for tag in tags if tags.count(tag) > 1})
+        if twice:
+            raise ValueError(f"each input needs a tag of its own, but {', '.join(twice)} is used more than once")
+        return self
+
+
+class JobSpec(Contract):
+    """A request with nothing left open: what the graph carries out.
+
+    `guidance` is the text scale g, `image_guidance` the image scale h (NUMERICS, guidance and schedule).
+    """
+
+    task: Task
+    instruction: str
+    negative_prompt: str
+    height_px: PositiveInt
+    width_px: PositiveInt
+    num_frames: PositiveInt
+    fps: PositiveFloat
+    steps: PositiveInt
+    guidance: PositiveFloat
+    image_guidance: PositiveFloat
+    seed: _Seed
+    thinking: Thinking = Thinking.OFF

@@ -1,0 +1,168 @@
+"""What the stages say to each other: the requests and answers of the engine services.
+
+Tensors are always references. A *pass* is one of the forward passes that guidance combines (NUMERICS, guidance and schedule).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from .base import Message
+from .config import Task
+from .jobs import ErrorInfo
+from .references import Artifact, MediaKind, PreparedVisual, TensorRef
+from .requests import VisualInput
+
+__all__ = [
+    "AnswerRequest",
+    "DecodeRequest",
+    "DecodedMedia",
+    "DenoiseEvent",
+    "DenoiseJob",
+    "EncodeInstructionRequest",
+    "EncodeVisualRequest",
+    "LatentCheckpoint",
+    "Pass",
+    "PassStates",
+    "PlanRequest",
+    "PrepareRequest",
+    "PreviewRequest",
+    "ProjectRequest",
+]
+
+
+class Pass(StrEnum):
+    """A forward pass: negative prompt without visuals, negative prompt with visuals, full prompt with visuals."""
+
+    UNCONDITIONAL = "uncond"
+    NEGATIVE = "negtxt"
+    CONDITIONAL = "txt"
+
+
+class AnswerRequest(Message):
+    """A question about pictures and clips."""
+
+    instruction: str
+    visuals: tuple[PreparedVisual, ...] = ()
+    max_new_tokens: PositiveInt = 1000
+
+
+class PlanRequest(Message):
+    """Turn an instruction and its inputs into a plan."""
+
+    instruction: str
+    visuals: tuple[PreparedVisual, ...] = ()
+
+
+class EncodeInstructionRequest(Message):
+    """Read the instruction and the pictures for each pass; the canvas is what sources are sized to."""
+
+    task: Task
+    instruction: str
+    negative_prompt: str
+    visuals: tuple[PreparedVisual, ...] = ()
+    passes: tuple[Pass, ...]
+    height_px: PositiveInt
+    width_px: PositiveInt
+
+
+class PassStates(Message):
+    """A tensor [L, D] for each pass: the MLLM's hidden states, or the connector's context."""
+
+    states: dict[Pass, TensorRef]
+
+
+class ProjectRequest(Message):
+    """Hidden states to be projected into context."""
+
+    states: dict[Pass, TensorRef]
+
+
+class PrepareRequest(Message):
+    """Decode an upload once. A video is resized to the canvas and cut to the largest 4k + 1 frames not above `max_frames`."""
+
+    visual: VisualInput
+    original: Artifact
+    height_px: PositiveInt
+    width_px: PositiveInt
+    max_frames: PositiveInt
+
+
+class EncodeVisualRequest(Message):
+    """Latents [C, T, h, w] of a prepared visual on the canvas."""
+
+    visual: PreparedVisual
+    height_px: PositiveInt
+    width_px: PositiveInt
+
+
+class LatentCheckpoint(Message):
+    """Target latents [C, T, h, w] that enter step `steps_done`; a job resumed from it ends as if it had never stopped."""
+
+    job_id: str
+    steps_done: Annotated[int, Field(ge=0)]
+    latents: TensorRef
+
+
+class DenoiseJob(Message):
+    """Everything the step loop needs. `latent_shape` is the target's [C, T, h, w]; noise comes from `seed` alone."""
+
+    job_id: str
+    task: Task
+    contexts: dict[Pass, TensorRef]
+    references: tuple[TensorRef, ...] = ()
+    source: TensorRef | None = None
+    first_frame: TensorRef | None = None
+    latent_shape: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    steps: PositiveInt
+    guidance: PositiveFloat
+    image_guidance: PositiveFloat
+    seed: Annotated[int, Field(ge=0)]
+    checkpoint_every_steps: PositiveInt
+
+
+class DenoiseEvent(Message):
+    """Progress of a denoising job. `seq` counts from 1 without gaps.
+
+    `checkpoint` events carry the latents that enter the next step, `completed` the final ones.
+    """
+
+    job_id: str
+    seq: PositiveInt
+    kind: Literal["step", "checkpoint", "completed", "failed", "cancelled"]
+    steps_done: Annotated[int, Field(ge=0)] = 0
+    steps_total: Annotated[int, Field(ge=0)] = 0
+    latents: TensorRef | None = None
+    error: ErrorInfo | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether no event can follow."""
+        return self.kind in ("completed", "failed", "cancelled")
+
+
+class DecodeRequest(Message):
+    """Latents to pixels and to a file that people can play. Audio is taken from `audio_from` and cut to the clip."""
+
+    latents: TensorRef
+    kind: MediaKind
+    fps: PositiveFloat
+    audio_from: Artifact | None = None
+    comment: str = ""
+
+
+class PreviewRequest(Message):
+    """A quick look at latents on the way."""
+
+    latents: TensorRef
+
+
+class DecodedMedia(Message):
+    """The lossless frames (uint8 [T, H, W, 3]) that later turns start from, the file, and a poster picture."""
+
+    frames: TensorRef
+    media: Artifact
+    poster: Artifact
