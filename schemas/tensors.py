@@ -21,7 +21,7 @@ __all__ = ["ALIGNMENT", "MAX_RANK", "pack_tensor", "unpack_tensor"]
 ALIGNMENT = 64
 MAX_RANK = 8
 
-_STORED = {
+_STORED: dict[DType, np.dtype[Any]] = {
     DType.UINT8: np.dtype("<u1"),
     DType.INT64: np.dtype("<i8"),
     DType.FLOAT16: np.dtype("<f2"),
