@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 __all__ = ["ConditionEmbedding", "EmbedderMLP", "PatchEmbed", "patchify", "sinusoid", "unpatchify"]
 
 SINUSOID_DIM = 256
+MAX_PERIOD = 10_000.0
 
 
 def patchify(latents: Tensor, patch: int) -> Tensor:
@@ -33,15 +35,26 @@ def unpatchify(tokens: Tensor, shape: tuple[int, int, int], patch: int) -> Tenso
     return cut.permute(0, 4, 1, 2, 5, 3, 6).reshape(tokens.shape[0], -1, frames, height, width)
 
 
-def sinusoid(values: Tensor, dim: int = SINUSOID_DIM, max_period: float = 10_000.0) -> Tensor:
-    """Cosines then sines of `values` [B] at `dim / 2` geometric frequencies: [B, dim], float32.
+@lru_cache
+def _frequencies() -> Tensor:
+    """The 128 frequencies 10000^(-i/128), float32, the same bits on every machine.
 
-    Values run to 6000, where bfloat16 is 32 wide, so nothing here is rounded below float32.
+    At 6000 one unit in the last place of a frequency moves its angle by 4e-4, and vector math libraries disagree about
+    near ties. So: rounded to nearest, except the near tie 12 (0.479 of a unit), which the recorded runs round up.
     """
-    half = dim // 2
-    # The order of operations is the reference's: at 6000 one rounding of a frequency already shifts an angle by 4e-4.
-    exponents = -math.log(max_period) * torch.arange(half, dtype=torch.float32, device=values.device) / half
-    angles = values.float()[:, None] * torch.exp(exponents)
+    half = SINUSOID_DIM // 2
+    exponents = -math.log(MAX_PERIOD) * torch.arange(half, dtype=torch.float32, device="cpu") / half
+    table = torch.exp(exponents.double()).float()
+    table[12] = torch.nextafter(table[12], torch.ones(()))
+    return table
+
+
+def sinusoid(values: Tensor) -> Tensor:
+    """Cosines then sines of `values` [B] at 128 geometric frequencies: [B, 256], float32.
+
+    Values run to 6000, where bfloat16 steps by 32, so nothing here is rounded below float32.
+    """
+    angles = values.float()[:, None] * _frequencies().to(values.device)
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
