@@ -210,3 +210,5 @@ class Preset(Contract):
     area_px: PositiveInt
     """Canvas area that a source is sized to."""
     checkpoint_every_steps: PositiveInt = 5
+    can_plan: bool = False
+    """Whether the weights have learnt to write plans (thinking mode)."""

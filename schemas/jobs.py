@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 
 from .base import Contract, Message
-from .references import MediaKind
+from .references import Artifact, MediaKind
 from .requests import AssetId, GenerationRequest, JobSpec
 
-__all__ = ["Asset", "ErrorInfo", "EventKind", "Job", "JobEvent", "JobStatus", "Stage"]
+__all__ = ["Asset", "ErrorInfo", "EventKind", "Job", "JobEvent", "JobStatus", "Stage", "StoredAsset"]
 
 _Count = Annotated[int, Field(ge=0)]
 
@@ -69,6 +69,13 @@ class Asset(Contract):
     num_frames: PositiveInt = 1
     fps: Annotated[float, Field(ge=0)] = 0.0
     has_audio: bool = False
+
+
+class StoredAsset(Message):
+    """An asset and the bytes behind it; the reference stays inside the server."""
+
+    asset: Asset
+    artifact: Artifact
 
 
 class ErrorInfo(Contract):

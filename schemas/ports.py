@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from .jobs import Job, JobEvent
+from .jobs import Asset, Job, JobEvent, StoredAsset
 from .plan import Plan
 from .references import Artifact, PreparedVisual, TensorRef
 from .requests import GenerationRequest
@@ -22,10 +22,12 @@ from .stages import (
     EncodeInstructionRequest,
     EncodeVisualRequest,
     LatentCheckpoint,
+    MediaFacts,
     PassStates,
     PlanRequest,
     PrepareRequest,
     PreviewRequest,
+    ProbeRequest,
     ProjectRequest,
 )
 
@@ -82,6 +84,15 @@ class Denoiser(Protocol):
 class Codec(Protocol):
     """The VAE and ffmpeg: the only place where files become pixels and pixels files."""
 
+    async def probe(self, request: ProbeRequest) -> MediaFacts:
+        """Look at an upload before anything is made of it.
+
+        Raises:
+            MediaUnreadable: corrupt, empty or mislabelled, or there is no picture in it.
+            LimitExceeded: more pixels or a longer clip than the preset takes.
+        """
+        ...
+
     async def prepare(self, request: PrepareRequest) -> PreparedVisual:
         """Decode an upload once into lossless frames."""
         ...
@@ -100,7 +111,15 @@ class Codec(Protocol):
 
 
 class Orchestrator(Protocol):
-    """The jobs table, leases and the flow."""
+    """The jobs table, leases, assets and the flow."""
+
+    async def add_upload(self, original: Artifact, filename: str) -> Asset:
+        """Probe a stored file and give its owner an id for it."""
+        ...
+
+    async def asset(self, asset_id: str) -> StoredAsset:
+        """An upload or a result, and where its bytes are."""
+        ...
 
     async def submit(self, request: GenerationRequest) -> Job:
         """Check, store and queue a job; it is stored before this returns."""

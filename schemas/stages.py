@@ -25,11 +25,13 @@ __all__ = [
     "EncodeInstructionRequest",
     "EncodeVisualRequest",
     "LatentCheckpoint",
+    "MediaFacts",
     "Pass",
     "PassStates",
     "PlanRequest",
     "PrepareRequest",
     "PreviewRequest",
+    "ProbeRequest",
     "ProjectRequest",
 ]
 
@@ -79,6 +81,25 @@ class ProjectRequest(Message):
     """Hidden states to be projected into context."""
 
     states: dict[Pass, TensorRef]
+
+
+class ProbeRequest(Message):
+    """Look at an upload without decoding it. The name only says what its owner believes it to be."""
+
+    original: Artifact
+    filename: str
+
+
+class MediaFacts(Message):
+    """What an upload turned out to be, upright. `fps` is 0 for a picture; `num_frames` of a video may be an estimate."""
+
+    kind: MediaKind
+    media_type: str
+    height_px: PositiveInt
+    width_px: PositiveInt
+    num_frames: PositiveInt = 1
+    fps: Annotated[float, Field(ge=0)] = 0.0
+    has_audio: bool = False
 
 
 class PrepareRequest(Message):
