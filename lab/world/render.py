@@ -19,7 +19,7 @@ _STRIPE_PERIOD_PX: Final = 9.0
 _STRIPE_PX: Final = 2.8
 _DOT_PERIOD_PX: Final = 7.0
 _DOT_RADIUS_PX: Final = 1.9
-_SHADE: Final = 0.48
+INK_SHADE: Final = 0.48
 # Shapes reach at most 1.2 radii from their centre, creatures' ears and feet 1.3.
 _REACH: Final = 1.3
 
@@ -73,17 +73,22 @@ def _paint(actor: Actor, u: Field, v: Field, radius: Field, scale: float) -> tup
     return _surface(actor, u, v, scale), alpha
 
 
+def ink(material: str, u: Field, v: Field, scale: float) -> Field:
+    """How much of a material's ink covers each point, 0–1; offsets from the subject's centre in pixels of the output."""
+    if material == "plain":
+        return np.zeros((), np.float32)
+    if material == "striped":
+        period = np.float32(_STRIPE_PERIOD_PX * scale)
+        # Diagonal lines: a step of one pixel across is 1/√2 of a pixel's distance.
+        off = np.abs(np.mod(u + v, period) - period / 2) * np.float32(0.7071)
+        return np.clip(np.float32(_STRIPE_PX * scale / 2 + 0.5) - off, 0, 1)
+    period = np.float32(_DOT_PERIOD_PX * scale)
+    across, down = (np.mod(axis + period / 2, period) - period / 2 for axis in (u, v))
+    return np.clip(np.float32(_DOT_RADIUS_PX * scale + 0.5) - np.sqrt(across * across + down * down), 0, 1)
+
+
 def _surface(subject: Subject, u: Field, v: Field, scale: float) -> Field:
     colour = np.array(COLORS[subject.color], np.float32)
     if subject.material == "plain":
         return colour
-    if subject.material == "striped":
-        period = np.float32(_STRIPE_PERIOD_PX * scale)
-        # Diagonal lines: a step of one pixel across is 1/√2 of a pixel's distance.
-        off = np.abs(np.mod(u + v, period) - period / 2) * np.float32(0.7071)
-        ink = np.clip(np.float32(_STRIPE_PX * scale / 2 + 0.5) - off, 0, 1)
-    else:
-        period = np.float32(_DOT_PERIOD_PX * scale)
-        across, down = (np.mod(axis + period / 2, period) - period / 2 for axis in (u, v))
-        ink = np.clip(np.float32(_DOT_RADIUS_PX * scale + 0.5) - np.sqrt(across * across + down * down), 0, 1)
-    return colour * (1 - np.float32(1 - _SHADE) * ink[..., None])
+    return colour * (1 - np.float32(1 - INK_SHADE) * ink(subject.material, u, v, scale)[..., None])
