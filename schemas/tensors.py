@@ -6,6 +6,7 @@ bfloat16 has no NumPy type: its arrays are uint16 here, and the dtype says what 
 
 from __future__ import annotations
 
+from itertools import islice
 from math import prod
 from typing import Any
 
@@ -20,6 +21,8 @@ __all__ = ["ALIGNMENT", "MAX_RANK", "pack_tensor", "unpack_tensor"]
 
 ALIGNMENT = 64
 MAX_RANK = 8
+# A map header, three fields of one token each, the sizes of the shape, and the elements.
+_MAX_TOKENS = 10 + MAX_RANK
 
 _STORED: dict[DType, np.dtype[Any]] = {
     DType.UINT8: np.dtype("<u1"),
@@ -43,13 +46,15 @@ def pack_tensor(array: NDArray[Any], dtype: DType | None = None) -> bytes:
         dtype: what the elements are; by default the array's own type.
 
     Raises:
-        WireError: a type that does not travel, more than `MAX_RANK` axes, or 4 GiB and more.
+        WireError: a type that does not travel or is not what `dtype` says, more than `MAX_RANK` axes, or 4 GiB and more.
     """
     try:
         kind = dtype or DType(array.dtype.name)
     except ValueError as error:
         raise WireError(f"tensors of {array.dtype} do not travel; use one of {[d.value for d in DType]}") from error
-    stored = np.ascontiguousarray(array, dtype=None if array.dtype == _STORED[kind] else _STORED[kind])
+    if array.dtype.newbyteorder("<") != _STORED[kind]:
+        raise WireError(f"a {kind} tensor needs an array of {_STORED[kind].name}, got {array.dtype.name}")
+    stored = np.ascontiguousarray(array, dtype=_STORED[kind])
     if array.ndim > MAX_RANK or stored.nbytes >= 2**32:
         raise WireError(f"a tensor of shape {array.shape} and {stored.nbytes} bytes exceeds {MAX_RANK} axes or 4 GiB")
     bare = len(_header(kind, array.shape, 0, stored.nbytes))
@@ -64,15 +69,16 @@ def unpack_tensor(data: Buffer) -> tuple[NDArray[Any], DType]:
         A read-only array that shares memory with `data` (uint16 bits for bfloat16), and its type.
 
     Raises:
-        WireError: malformed bytes, or a shape that does not match the number of elements.
+        WireError: malformed bytes, a shape that does not match the number of elements, or elements off the boundary.
     """
     view = memoryview(data).cast("B").toreadonly()
-    kinds = list(tokens(view)) if len(view) else []
+    # A walk over hostile bytes stops at the first token too many, so it never costs more than a header.
+    kinds = list(islice(tokens(view), _MAX_TOKENS + 1)) if len(view) else []
     fields = _fields(view, kinds)
     try:
         dtype = DType(fields["dtype"])
     except ValueError as error:
-        raise WireError(f"unknown tensor type {fields['dtype']!r}") from error
+        raise WireError(f"unknown tensor type {fields['dtype'][:40]!r}") from error
     shape = fields["shape"]
     if (
         not isinstance(shape, list)
@@ -83,8 +89,13 @@ def unpack_tensor(data: Buffer) -> tuple[NDArray[Any], DType]:
     raw = kinds[-1]
     if raw.size != prod(shape) * dtype.itemsize:
         raise WireError(f"a {dtype} tensor of shape {shape} needs {prod(shape) * dtype.itemsize} bytes, got {raw.size}")
+    if raw.start % ALIGNMENT:
+        raise WireError(f"the elements start at byte {raw.start}, which is not on a {ALIGNMENT}-byte boundary")
     elements = np.frombuffer(view[raw.start : raw.start + raw.size], dtype=_STORED[dtype])
-    return elements.reshape(shape), dtype
+    try:
+        return elements.reshape(shape), dtype
+    except ValueError as error:  # an empty tensor whose other sides no array can have
+        raise WireError(f"no array has the shape {shape}: {error}") from error
 
 
 def _fields(view: memoryview, kinds: list[Token]) -> dict[str, Any]:
@@ -93,7 +104,7 @@ def _fields(view: memoryview, kinds: list[Token]) -> dict[str, Any]:
     Raises:
         WireError: the value is not a map whose last entry is `data` as raw bytes.
     """
-    if not kinds or kinds[0] != Token("map", 1, 4) or kinds[-1].kind != "bin" or len(kinds) > 16 + MAX_RANK:
+    if not kinds or kinds[0] != Token("map", 1, 4) or kinds[-1].kind != "bin" or len(kinds) > _MAX_TOKENS:
         raise WireError("not a tensor: expected a map of dtype, shape, pad and data")
     # The header with an empty payload in place of the elements is itself a small message.
     start = kinds[-1].start - 5
@@ -103,6 +114,7 @@ def _fields(view: memoryview, kinds: list[Token]) -> dict[str, Any]:
     if (
         set(header) != {"dtype", "shape", "pad", "data"}
         or not isinstance(header["dtype"], str)
+        or not isinstance(header["pad"], bytes)
         or header["data"] != b""
     ):
         raise WireError("not a tensor: expected a map of dtype, shape, pad and data")

@@ -17,10 +17,12 @@ from pydantic import BaseModel, ValidationError
 
 from .errors import RequestInvalid, TaskUnsupported, WireError
 
-__all__ = ["MAX_DEPTH", "Token", "decode", "encode", "pack", "tokens", "unpack", "validate"]
+__all__ = ["MAX_DEPTH", "MAX_MESSAGE_BYTES", "Token", "decode", "encode", "pack", "tokens", "unpack", "validate"]
 
 MAX_DEPTH = 32
 """Containers may nest this deep; the deepest contract uses six levels."""
+MAX_MESSAGE_BYTES = 1024 * 1024
+"""Contracts hold references, never pixels: the largest is some tens of kilobytes, and each fault found in one costs memory."""
 
 M = TypeVar("M", bound=BaseModel)
 Buffer = bytes | bytearray | memoryview
@@ -121,8 +123,15 @@ def tokens(data: Buffer) -> Iterator[Token]:
 
 
 def encode(value: Any) -> bytes:
-    """Encode plain values: None, booleans, numbers, strings, bytes, lists, and dicts with string keys."""
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    """Encode plain values: None, booleans, numbers, strings, bytes, lists, and dicts with string keys.
+
+    Raises:
+        WireError: another type, an integer beyond 64 bits, or text that is not Unicode.
+    """
+    try:
+        packed: bytes = msgpack.packb(value, use_bin_type=True)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise WireError(f"this value does not travel: {error}") from error
     return packed
 
 
@@ -149,8 +158,11 @@ def unpack(contract: type[M], data: Buffer) -> M:
     """Bytes as a contract.
 
     Raises:
-        WireError: the bytes are malformed, or do not fit the contract; `param` names the field.
+        WireError: the bytes are malformed, too many, or do not fit the contract; `param` names the field.
     """
+    size = memoryview(data).nbytes
+    if size > MAX_MESSAGE_BYTES:
+        raise WireError(f"a {contract.__name__} of {size} bytes exceeds the limit of {MAX_MESSAGE_BYTES} bytes")
     value = decode(data)
     try:
         return contract.model_validate(value)

@@ -1,0 +1,72 @@
+"""What every room's tests share: where outside files lie, what may be missing, and how hard hypothesis tries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STRICT = os.environ.get("VOGUE_REQUIRE") == "1"
+
+# Torch reads this once, at import: small tensors are faster, and exactly repeatable, on one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+settings.register_profile(
+    "fast",
+    max_examples=60,
+    deadline=None,
+    derandomize=STRICT or bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("thorough", parent=settings.get_profile("fast"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+Require = Callable[[bool, str], None]
+
+
+def _require(available: bool, what: str) -> None:
+    if available:
+        return
+    if STRICT:
+        pytest.fail(f"VOGUE_REQUIRE=1, but {what}")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def require() -> Require:
+    """`require(condition, reason)`: skip where something is missing, fail instead when `VOGUE_REQUIRE=1`."""
+    return _require
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_dir(require: Require) -> Path:
+    """Golden vectors and real media: `$VOGUE_SHARED`, or the folder `shared` beside the repository."""
+    folder = Path(os.environ.get("VOGUE_SHARED", REPOSITORY.parent / "shared"))
+    require(folder.is_dir(), f"there is no folder {folder} (set VOGUE_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ffmpeg_path(require: Require) -> Path:
+    """An ffmpeg binary: from PATH, else the one that imageio-ffmpeg's wheel brings."""
+    found = shutil.which("ffmpeg")
+    if found is None:
+        try:
+            import imageio_ffmpeg
+
+            found = imageio_ffmpeg.get_ffmpeg_exe()
+        except (ImportError, RuntimeError):
+            found = None
+    require(found is not None, "there is no ffmpeg on PATH and imageio-ffmpeg brings none")
+    return Path(str(found))
