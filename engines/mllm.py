@@ -1,0 +1,183 @@
+"""The MLLM: a Qwen2.5-VL that reads an instruction and its pictures, and answers questions about them.
+
+It gives hidden states to the connector in one of two variants (NUMERICS, from instruction to context, 3). It knows nothing
+of latents, tasks' defaults or files: pictures arrive as uint8 frames, the task's wording as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
+
+from vogue.schemas.config import MLLMConfig
+
+from .processor import Patches, VisionProcessor
+from .prompting import END, Chat, ChatTokenizer, VisualKind
+
+__all__ = ["MLLM", "Reading"]
+
+Frames = NDArray[np.uint8]
+SECONDS_PER_GRID = 1.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the MLLM reads in one pass: pictures [H, W, 3], then clips [F, H, W, 3] (already thinned), then text."""
+
+    text: str
+    task_instruction: str = ""
+    images: tuple[Frames, ...] = ()
+    videos: tuple[Frames, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded inputs of the network: ids and mask [B, L], and the patches of all rows in their order."""
+
+    ids: Tensor
+    mask: Tensor
+    patches: list[Patches]
+
+    def of(self, kind: VisualKind) -> tuple[Tensor | None, Tensor | None]:
+        """Values [n, …] and grids [visuals, 3] of one kind, or None twice."""
+        chosen = [patches for patches in self.patches if patches.kind is kind]
+        if not chosen:
+            return None, None
+        values = torch.cat([patches.values for patches in chosen]).to(self.ids.device)
+        return values, torch.tensor([patches.grid for patches in chosen], device=self.ids.device)
+
+
+class MLLM:
+    """A frozen Qwen2.5-VL with its tokenizer, its vision processor and the preset's system prompt."""
+
+    def __init__(
+        self,
+        model: Qwen2_5_VLForConditionalGeneration,
+        tokenizer: ChatTokenizer,
+        processor: VisionProcessor,
+        config: MLLMConfig,
+        system_prompt: str,
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.processor = processor
+        self.config = config
+        self.system_prompt = system_prompt
+        self._end = tokenizer.tokenizer.token_to_id(END)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return self.model.device
+
+    def chat(self, reading: Reading) -> tuple[Chat, list[Patches]]:
+        """Token ids and patches of one reading, laid out for generation."""
+        patches = self._patches(reading)
+        text = self.tokenizer.user_text(reading.text, reading.task_instruction)
+        return self.tokenizer.generation(self.system_prompt, [(p.kind, p.num_tokens) for p in patches], text), patches
+
+    @torch.inference_mode()
+    def encode(self, readings: Sequence[Reading], padding: Literal["left", "right"] = "right") -> list[Tensor]:
+        """Hidden states of each reading that the connector is given: [L_i, D], the last layer after its norm.
+
+        Rows of different lengths are padded and masked; a row's result does not depend on its neighbours.
+        """
+        chats, patches = zip(*(self.chat(reading) for reading in readings), strict=True)
+        batch = self._batch([chat.ids for chat in chats], [p for row in patches for p in row], padding)
+        states = self._forward(batch, self._positions(batch)).last_hidden_state  # [B, L, D]
+        width = batch.ids.shape[1]
+        kept = []
+        for row, chat in enumerate(chats):
+            offset = width - len(chat.ids) if padding == "left" else 0
+            kept.append(states[row, torch.tensor(chat.context, device=states.device) + offset].clone())
+        return kept
+
+    def answer(self, reading: Reading, max_new_tokens: int | None = None) -> Iterator[str]:
+        """Stream the greedy answer to a question, in pieces of text.
+
+        The task instruction is not used. A piece may come a few tokens late, when a character spans tokens.
+        """
+        budget = self.config.max_new_tokens if max_new_tokens is None else max_new_tokens
+        patches = self._patches(reading)
+        text = self.tokenizer.user_text(reading.text)
+        chat = self.tokenizer.question(self.system_prompt, [(p.kind, p.num_tokens) for p in patches], text)
+        said, told = "", 0
+        ids: list[int] = []
+        for token in self.generate(self._batch([chat.ids], patches, "left"), budget):
+            ids.append(token)
+            said = self.tokenizer.decode(ids)
+            if len(said) > told and not said.endswith("\ufffd"):
+                yield said[told:]
+                told = len(said)
+        if len(said) > told:
+            yield said[told:]
+
+    def generate(self, batch: Batch, max_new_tokens: int) -> Iterator[int]:
+        """Greedy token ids after a batch of one, until the end token or the budget."""
+        cache = DynamicCache(config=self.model.config.get_text_config())
+        positions = self._positions(batch)  # [3, 1, L]
+        last = int(positions.max())
+        current: Batch = batch
+        for step in range(max_new_tokens):
+            with torch.inference_mode():
+                states = self._forward(current, positions, cache).last_hidden_state
+                token = int(self.model.lm_head(states[:, -1]).float().argmax(-1))
+            if token == self._end:
+                return
+            yield token
+            ids = torch.tensor([[token]], device=self.device)
+            mask = torch.ones(1, cache.get_seq_length() + 1, dtype=torch.long, device=self.device)
+            current = Batch(ids, mask, [])
+            positions = torch.full((3, 1, 1), last + 1 + step, device=self.device)
+
+    def _patches(self, reading: Reading) -> list[Patches]:
+        images = [self.processor.image(frame) for frame in reading.images]
+        return images + [self.processor.video(frames) for frames in reading.videos]
+
+    def _batch(self, rows: Sequence[list[int]], patches: list[Patches], padding: Literal["left", "right"]) -> Batch:
+        width = max(len(row) for row in rows)
+        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            where = slice(width - len(row), width) if padding == "left" else slice(0, len(row))
+            ids[i, where] = torch.tensor(row)
+            mask[i, where] = 1
+        return Batch(ids.to(self.device), mask.to(self.device), patches)
+
+    def _positions(self, batch: Batch) -> Tensor:
+        """Three-axis positions [3, B, L]: text in a line, each visual on its grid, padding left out."""
+        config = self.model.config
+        kinds = (batch.ids == config.image_token_id).int() + 2 * (batch.ids == config.video_token_id).int()
+        image_grid, video_grid = batch.of(VisualKind.IMAGE)[1], batch.of(VisualKind.VIDEO)[1]
+        seconds = None if video_grid is None else torch.full((len(video_grid),), SECONDS_PER_GRID, device=self.device)
+        positions, _ = self.model.model.get_rope_index(
+            batch.ids,
+            kinds * batch.mask.int(),
+            image_grid_thw=image_grid,
+            video_grid_thw=video_grid,
+            second_per_grid_ts=seconds,
+            attention_mask=batch.mask,
+        )
+        return positions
+
+    def _forward(self, batch: Batch, positions: Tensor, cache: DynamicCache | None = None) -> object:
+        pixels, image_grid = batch.of(VisualKind.IMAGE)
+        video_pixels, video_grid = batch.of(VisualKind.VIDEO)
+        return self.model.model(
+            input_ids=batch.ids,
+            attention_mask=None if cache is None and bool(batch.mask.all()) else batch.mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            pixel_values=pixels,
+            pixel_values_videos=video_pixels,
+            image_grid_thw=image_grid,
+            video_grid_thw=video_grid,
+        )
