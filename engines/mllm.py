@@ -10,31 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 
 from vogue.schemas.config import MLLMConfig
 
 from .processor import Patches, VisionProcessor
-from .prompting import END, Chat, ChatTokenizer, VisualKind
+from .prompting import END, Chat, ChatTokenizer, Reading, VisualKind
 
-__all__ = ["MLLM", "Reading"]
+__all__ = ["MLLM"]
 
-Frames = NDArray[np.uint8]
 SECONDS_PER_GRID = 1.0
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the MLLM reads in one pass: pictures [H, W, 3], then clips [F, H, W, 3] (already thinned), then text."""
-
-    text: str
-    task_instruction: str = ""
-    images: tuple[Frames, ...] = ()
-    videos: tuple[Frames, ...] = ()
 
 
 @dataclass(frozen=True)

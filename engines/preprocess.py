@@ -20,6 +20,8 @@ from vogue.schemas.errors import ShapeUnsupported
 __all__ = [
     "SourceSize",
     "causal_frames",
+    "evenly_spaced",
+    "fit_source",
     "pixels_of",
     "place_reference",
     "resize_image",
@@ -61,6 +63,29 @@ def size_source(height: int, width: int, area_px: int, multiple: int = 16) -> So
             f"each side must be at least {multiple} px: crop the source to a wider or higher picture"
         )
     return SourceSize(*resized, *cropped)
+
+
+def evenly_spaced(count: int, wanted: int) -> list[int]:
+    """Indices of `wanted` of `count` frames, evenly spaced, first and last included; all where there are fewer."""
+    if count <= wanted:
+        return list(range(count))
+    return [int(i) for i in np.linspace(0, count - 1, wanted).round()]
+
+
+def fit_source(height: int, width: int, canvas_height: int, canvas_width: int, area_px: int) -> SourceSize:
+    """How a source reaches a canvas that is already chosen.
+
+    The release's sizing where the canvas came from this source and area; else the least resize that covers the canvas.
+    """
+    scale = max(canvas_height / height, canvas_width / width)
+    covering = max(round(height * scale), canvas_height), max(round(width * scale), canvas_width)
+    try:
+        size = size_source(height, width, area_px)
+    except ShapeUnsupported:
+        return SourceSize(*covering, canvas_height, canvas_width)
+    if (size.height, size.width) == (canvas_height, canvas_width):
+        return size
+    return SourceSize(*covering, canvas_height, canvas_width)
 
 
 def causal_frames(available: int, requested: int, group: int = 4) -> int:

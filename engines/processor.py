@@ -20,17 +20,10 @@ from vogue.schemas.errors import ShapeUnsupported
 
 from .prompting import VisualKind
 
-__all__ = ["Patches", "VisionProcessor", "evenly_spaced"]
+__all__ = ["Patches", "VisionProcessor"]
 
 MAX_ASPECT_RATIO = 200
 CHANNELS = 3
-
-
-def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """Indices of `wanted` of `count` frames, evenly spaced, first and last included; all where there are fewer."""
-    if count <= wanted:
-        return list(range(count))
-    return [int(i) for i in np.linspace(0, count - 1, wanted).round()]
 
 
 @dataclass(frozen=True)

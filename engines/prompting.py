@@ -1,6 +1,6 @@
 """How an instruction becomes token ids: the chat layout, and which positions the context is read from.
 
-Knows nothing of pixels: a picture is a count of placeholder tokens. The wording comes from the preset (NUMERICS, prompts).
+Knows nothing of pixels: to the layout a picture is a count of placeholder tokens. The wording comes from the preset (NUMERICS, prompts).
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from vogue.schemas.config import Variant
 
-__all__ = ["Chat", "ChatTokenizer", "VisualKind"]
+__all__ = ["END", "Chat", "ChatTokenizer", "Reading", "VisualKind"]
 
 WORD_JOINER = "\u2060"
 BEGIN, END = "<|im_start|>", "<|im_end|>"
@@ -26,6 +28,16 @@ class VisualKind(StrEnum):
 
     IMAGE = "<|image_pad|>"
     VIDEO = "<|video_pad|>"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the MLLM reads in one pass: pictures [H, W, 3], then clips [F, H, W, 3] (already thinned), then text."""
+
+    text: str
+    task_instruction: str = ""
+    images: tuple[NDArray[np.uint8], ...] = ()
+    videos: tuple[NDArray[np.uint8], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
 from vogue.schemas.config import HunyuanVAEConfig, VAEConfig
 
-from .hunyuan_vae import HunyuanVAE
 from .patch_vae import PatchVAE, Posterior
+
+if TYPE_CHECKING:
+    from .hunyuan_vae import HunyuanVAE
 
 __all__ = ["VAE", "build_vae", "latent_shape", "weights_of"]
 
@@ -40,13 +42,15 @@ class VAE(Protocol):
 def build_vae(config: VAEConfig, *, tiling: bool = False) -> HunyuanVAE | PatchVAE:
     """An untrained codec of the family that the configuration names. `tiling` matters to the large family only."""
     if isinstance(config, HunyuanVAEConfig):
+        from .hunyuan_vae import HunyuanVAE  # diffusers takes seconds to import, and small presets never need it
+
         return HunyuanVAE(config, tiling=tiling)
     return PatchVAE(config)
 
 
 def weights_of(vae: HunyuanVAE | PatchVAE) -> nn.Module:
     """The module whose parameter names are the checkpoint's."""
-    return vae.net if isinstance(vae, HunyuanVAE) else vae
+    return vae if isinstance(vae, PatchVAE) else vae.net
 
 
 def latent_shape(config: VAEConfig, num_frames: int, height_px: int, width_px: int) -> tuple[int, int, int, int]:

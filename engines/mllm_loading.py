@@ -1,0 +1,111 @@
+"""The MLLM from a Hugging Face folder, or around a state dict; strictly, in either variant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.initialization import no_init_weights
+
+from vogue.schemas.config import MLLMConfig, Variant
+from vogue.schemas.errors import WeightsMismatch
+
+from .mllm import MLLM
+from .processor import VisionProcessor
+from .prompting import ChatTokenizer
+from .weights import load_into, modern_mllm_keys, overlay, read_weights
+
+__all__ = ["QUERY_MARKS", "build_mllm", "load_mllm"]
+
+QUERY_MARKS = 2
+"""Rows of the resized embedding besides the queries: begin and end."""
+
+
+def load_mllm(
+    folder: Path,
+    config: MLLMConfig,
+    system_prompt: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    overlaid: Path | None = None,
+) -> MLLM:
+    """The MLLM of a Hugging Face folder, with another state laid over it where there is one.
+
+    Raises:
+        WeightsMismatch: a file is missing, or the merged state does not fit.
+    """
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise WeightsMismatch(f"{folder} has no {name}; expected Qwen2.5-VL in Hugging Face's layout")
+    state = modern_mllm_keys(read_weights(folder))
+    if overlaid is not None:
+        state = overlay(state, modern_mllm_keys(read_weights(overlaid)))
+    architecture = Qwen2_5_VLConfig.from_pretrained(folder)
+    statistics = {}
+    if (folder / "preprocessor_config.json").is_file():
+        statistics = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    return build_mllm(
+        architecture, state, Tokenizer.from_file(str(folder / "tokenizer.json")), config, system_prompt, device, dtype,
+        image_mean=statistics.get("image_mean"), image_std=statistics.get("image_std"),
+    )  # fmt: skip
+
+
+def build_mllm(
+    architecture: Qwen2_5_VLConfig,
+    state: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    config: MLLMConfig,
+    system_prompt: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    image_mean: list[float] | None = None,
+    image_std: list[float] | None = None,
+) -> MLLM:
+    """A Qwen2.5-VL around a state dict in transformers 5's names.
+
+    The vocabulary is as large as the state's embedding: the *queries* variant appends its rows to it.
+    """
+    embedding = "model.language_model.embed_tokens.weight"
+    if embedding not in state:
+        raise WeightsMismatch(f"the weights do not fit the MLLM. missing: {embedding}")
+    rows = state[embedding].shape[0]
+    architecture.get_text_config().vocab_size = rows
+    first_query_row = rows - config.num_queries - QUERY_MARKS
+    if config.variant is Variant.QUERIES and first_query_row < tokenizer.get_vocab_size():
+        raise WeightsMismatch(
+            f"the embedding has {rows} rows: {config.num_queries} queries and {QUERY_MARKS} marks leave {first_query_row}, "
+            f"but the tokenizer alone has {tokenizer.get_vocab_size()}"
+        )
+    with no_init_weights():
+        model = Qwen2_5_VLForConditionalGeneration._from_config(architecture, dtype=dtype)
+    tied = ["lm_head.weight"] if architecture.tie_word_embeddings else []
+    load_into(model, state, "MLLM", tied=tied)
+    model.tie_weights()
+    vision = architecture.vision_config
+    return MLLM(
+        model.to(device),
+        ChatTokenizer(
+            tokenizer,
+            num_queries=config.num_queries if config.variant is Variant.QUERIES else 0,
+            first_query_row=first_query_row,
+            max_text_tokens=config.max_text_tokens,
+        ),
+        VisionProcessor(
+            patch_size=vision.patch_size,
+            temporal_patch_size=vision.temporal_patch_size,
+            merge_size=vision.spatial_merge_size,
+            min_pixels=config.min_pixels,
+            max_pixels=config.max_pixels,
+            image_mean=image_mean,
+            image_std=image_std,
+        ),
+        config,
+        system_prompt,
+    )

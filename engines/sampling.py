@@ -1,0 +1,144 @@
+"""From noise to latents, as free functions: `get_noise → prepare → get_schedule → denoise → unpack`.
+
+The loop knows steps, passes and guidance. It knows nothing about networks beyond the engine port, and nothing about text or
+pixels. Everything here is float32, whatever the weights are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vogue.schemas.config import ScheduleConfig
+from vogue.schemas.errors import RequestInvalid
+from vogue.schemas.stages import Pass
+
+from .guidance import combine, passes_for
+from .layout import Conditions, arrange, hold_first_frame, target_frames
+from .port import Engine, Row
+from .schedule import get_schedule, timesteps_of
+
+__all__ = ["Denoising", "KeepGoing", "denoise", "get_noise", "get_schedule", "prepare", "tick", "unpack"]
+
+
+@dataclass
+class Denoising:
+    """One job in the loop. `target` [C, T, h, w] holds the latents that enter step `steps_done`.
+
+    These two numbers are its whole state: a job prepared from them again ends as if it had never stopped.
+    """
+
+    target: Tensor
+    contexts: Mapping[Pass, Tensor]
+    conditions: Conditions
+    sigmas: Tensor
+    timesteps: Tensor
+    guidance: float
+    image_guidance: float
+    steps_done: int = 0
+    cancelled: bool = field(default=False)
+
+    @property
+    def steps_total(self) -> int:
+        """Steps of the whole schedule."""
+        return len(self.sigmas) - 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left, or none is wanted."""
+        return self.cancelled or self.steps_done >= self.steps_total
+
+
+KeepGoing = Callable[[int, Denoising], bool]
+"""Called after each step with the job's index and the job; False stops that job before its next step."""
+
+
+def get_noise(shape: tuple[int, int, int, int], seed: int) -> Tensor:
+    """Unit noise [C, T, h, w] that depends on shape and seed only, not on the device or on other jobs."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float32)
+
+
+def prepare(
+    latents: Tensor,
+    contexts: Mapping[Pass, Tensor],
+    conditions: Conditions,
+    steps: int,
+    guidance: float,
+    image_guidance: float,
+    schedule: ScheduleConfig,
+    *,
+    steps_done: int = 0,
+) -> Denoising:
+    """A job ready for its first step, or for the step after a checkpoint.
+
+    Args:
+        latents: [C, T, h, w]: the noise, or a checkpoint's latents after `steps_done` steps.
+        contexts: the connector's output [L, D] for each pass that the scales need.
+    Raises:
+        RequestInvalid: a context is missing, or more steps are done than there are.
+        ShapeUnsupported: a condition does not fit the target.
+    """
+    missing = [which.value for which in passes_for(guidance, image_guidance) if which not in contexts]
+    if missing:
+        raise RequestInvalid(f"guidance {guidance} and {image_guidance} need contexts for {', '.join(missing)}")
+    if not 0 <= steps_done <= steps:
+        raise RequestInvalid(f"a checkpoint after {steps_done} steps does not belong to a job of {steps}")
+    conditions.check(latents)
+    sigmas = get_schedule(steps, schedule)
+    return Denoising(
+        target=hold_first_frame(latents.float(), conditions),
+        contexts=contexts,
+        conditions=conditions,
+        sigmas=sigmas,
+        timesteps=timesteps_of(sigmas, schedule),
+        guidance=guidance,
+        image_guidance=image_guidance,
+        steps_done=steps_done,
+    )
+
+
+def denoise(engine: Engine, jobs: Sequence[Denoising], keep_going: KeepGoing | None = None) -> list[Tensor]:
+    """Step all jobs to their ends, together; schedules may differ. Returns the target latents of each."""
+    while any(not job.finished for job in jobs):
+        running = [i for i, job in enumerate(jobs) if not job.finished]
+        tick(engine, [jobs[i] for i in running])
+        for i in running:
+            if keep_going is not None and not keep_going(i, jobs[i]):
+                jobs[i].cancelled = True
+    return [unpack(job) for job in jobs]
+
+
+def tick(engine: Engine, jobs: Sequence[Denoising]) -> None:
+    """One Euler step of every job, in one call of the engine."""
+    passes = [passes_for(job.guidance, job.image_guidance) for job in jobs]
+    rows = [row for job, needed in zip(jobs, passes, strict=True) for row in _rows(job, needed)]
+    velocities = iter(engine.forward(rows))
+    for job, needed in zip(jobs, passes, strict=True):
+        _step(job, {which: next(velocities) for which in needed})
+
+
+def unpack(job: Denoising) -> Tensor:
+    """The latents to decode, [C, T, h, w]: the target, an image-to-video's first frame included."""
+    return job.target
+
+
+def _rows(job: Denoising, passes: Sequence[Pass]) -> list[Row]:
+    timestep = float(job.timesteps[job.steps_done])
+    return [Row(arrange(job.target, job.conditions, which), timestep, job.contexts[which]) for which in passes]
+
+
+def _step(job: Denoising, velocities: Mapping[Pass, Tensor]) -> None:
+    """Move the target along the combined velocity `noise − data`; conditions and a held first frame stay."""
+    frames = job.target.shape[1]
+    own = {
+        which: target_frames(velocity.to(job.target.device), frames, job.conditions, which)
+        for which, velocity in velocities.items()
+    }
+    velocity = combine(own, job.guidance, job.image_guidance)
+    here, there = job.sigmas[job.steps_done], job.sigmas[job.steps_done + 1]
+    job.target = hold_first_frame(job.target + (there - here) * velocity, job.conditions)
+    job.steps_done += 1

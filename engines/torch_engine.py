@@ -1,0 +1,82 @@
+"""The engine port on PyTorch: the MMDiT module as it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from vogue.schemas.errors import DeviceOutOfMemory
+
+from .models.mmdit import MMDiT
+from .port import Row
+
+__all__ = ["TorchEngine"]
+
+
+class TorchEngine:
+    """Runs rows of equal latents together, their contexts padded and masked where lengths differ.
+
+    Weights may be bfloat16; timesteps and latents come and go as float32 (NUMERICS, precision).
+
+    Args:
+        max_rows: most rows of one forward call; more are run one group after another.
+        pad_latents: run rows of different shapes together too, padded. Worth it where launches cost more than tokens.
+        guidance_embedding: what the guidance embedding is fed.
+    """
+
+    def __init__(
+        self, model: MMDiT, *, max_rows: int = 16, pad_latents: bool = False, guidance_embedding: float = 6000.0
+    ) -> None:
+        self.model = model.eval()
+        self.max_rows = max_rows
+        self.pad_latents = pad_latents
+        self.guidance_embedding = guidance_embedding
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.model.proj_out.weight.device
+
+    @torch.inference_mode()
+    def forward(self, rows: Sequence[Row]) -> list[Tensor]:
+        """Velocity of each row, [C, T, H, W], float32."""
+        velocities: dict[int, Tensor] = {}
+        for indices in self._groups(rows):
+            group = [rows[i] for i in indices]
+            try:
+                results = self._run(group)
+            except torch.OutOfMemoryError as error:
+                shapes = ", ".join(str(list(row.latents.shape)) for row in group)
+                raise DeviceOutOfMemory(f"the device has too little memory for latents of {shapes}") from error
+            velocities.update(zip(indices, results, strict=True))
+        return [velocities[i] for i in range(len(rows))]
+
+    def _groups(self, rows: Sequence[Row]) -> Iterable[list[int]]:
+        by_shape: dict[object, list[int]] = defaultdict(list)
+        for i, row in enumerate(rows):
+            by_shape[None if self.pad_latents else row.latents.shape].append(i)
+        for indices in by_shape.values():
+            for start in range(0, len(indices), self.max_rows):
+                yield indices[start : start + self.max_rows]
+
+    def _run(self, rows: Sequence[Row]) -> list[Tensor]:
+        device = self.device
+        timestep = torch.tensor([row.timestep for row in rows], dtype=torch.float32, device=device)
+        guidance = torch.full_like(timestep, self.guidance_embedding)
+        context, mask = _pad_context([row.context for row in rows], device)
+        latents = [row.latents.to(device) for row in rows]
+        if len({row.shape for row in latents}) == 1:
+            return list(self.model(torch.stack(latents), timestep, context, mask, guidance).float())
+        return [out.float() for out in self.model.forward_rows(latents, timestep, context, mask, guidance)]
+
+
+def _pad_context(contexts: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Contexts [L_i, D] to [B, L, D] and the mask [B, L] of what exists; no mask where all lengths agree."""
+    lengths = torch.tensor([len(context) for context in contexts], device=device)
+    padded = torch.nn.utils.rnn.pad_sequence([context.to(device) for context in contexts], batch_first=True)
+    if len(set(lengths.tolist())) == 1:
+        return padded, None
+    return padded, torch.arange(padded.shape[1], device=device) < lengths[:, None]
