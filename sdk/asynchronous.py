@@ -1,0 +1,139 @@
+"""The client, written once: `AsyncVogue`, whose jobs and files are in `vogue.handles`.
+
+`vogue.blocking` is the same for programs without asyncio.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self, Unpack
+
+import httpx
+
+from vogue.schemas.jobs import Asset
+from vogue.schemas.requests import GenerationRequest
+
+from .exchange import Exchange, server_url, trusts_proxies
+from .handles import AsyncAssets, AsyncJobHandle, AsyncJobs, list_entries
+from .inputs import Media, Settings, build_request, open_media
+from .retry import Retry
+from .transport import AsyncTransport
+
+__all__ = ["AsyncVogue"]
+
+
+class AsyncVogue:
+    """A client of a VOGUE server. Use it as an `async with` block, or `close()` it.
+
+    Args:
+        server: the server's URL; by default `$VOGUE_SERVER`, else `http://127.0.0.1:8000`.
+        timeout_s: how long one exchange may take; it does not limit a job.
+        retry: how often to try what may work the next time.
+        transport: httpx's transport, such as one of `vogue.testing`.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        retry: Retry | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        url = server_url(server)
+        client = httpx.AsyncClient(
+            base_url=url,
+            timeout=httpx.Timeout(timeout_s, connect=10.0),
+            transport=transport,
+            trust_env=trusts_proxies(url),
+        )
+        self._attach(Exchange(AsyncTransport(client), url, retry or Retry()))
+
+    @classmethod
+    def over(cls, exchange: Exchange) -> Self:
+        """A client over another exchange; `Vogue` is made of one whose transport never suspends."""
+        client = cls.__new__(cls)
+        client._attach(exchange)
+        return client
+
+    def _attach(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self.jobs = AsyncJobs(exchange)
+        self.assets = AsyncAssets(exchange)
+
+    @property
+    def server(self) -> str:
+        """The server's URL."""
+        return self._exchange.server
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection. Jobs go on."""
+        await self._exchange.transport.close()
+
+    async def upload(self, media: Media, name: str | None = None) -> Asset:
+        """Give the server a picture or clip; what it holds already is not sent again.
+
+        Raises:
+            MediaUnreadable: no such file, or the server finds no picture in it.
+            LimitExceeded: larger or longer than the server takes.
+        """
+        if not isinstance(media, str | bytes | os.PathLike):
+            return media if isinstance(media, Asset) else media.asset
+        return await self._exchange.fetch(Asset, "POST", "/v1/uploads", file=open_media(media, name))
+
+    async def submit(self, request: GenerationRequest) -> AsyncJobHandle:
+        """Send a request whose inputs are uploaded. The server has stored the job when this returns."""
+        return await self.jobs.submit(request)
+
+    async def generate(
+        self,
+        instruction: str,
+        *,
+        source: Media | None = None,
+        first_frame: Media | None = None,
+        references: Sequence[Media] = (),
+        **settings: Unpack[Settings],
+    ) -> AsyncJobHandle:
+        """Upload the inputs and submit one instruction about them.
+
+        Args:
+            source: the picture or clip to edit.
+            first_frame: the picture a clip shall start from.
+            references: pictures of whom or what shall appear.
+            settings: the optional fields of `GenerationRequest`.
+
+        Raises:
+            RequestInvalid: the request contradicts its contract or the server's limits; `param` names the field.
+        """
+        request = await build_request(
+            instruction,
+            self.upload,
+            source=source,
+            first_frame=first_frame,
+            references=references,
+            settings=dict(settings),
+        )
+        return await self.submit(request)
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What the server can run, with its limits."""
+        return list_entries((await self._exchange.call("GET", "/v1/models")).content)
+
+    async def is_ready(self) -> bool:
+        """Whether the server takes jobs now; one try.
+
+        Raises:
+            ServiceError: no server answers.
+        """
+        transport = self._exchange.transport
+        try:
+            return (await transport.send(transport.build("GET", "/readyz", timeout=5.0))).is_success
+        except httpx.TransportError as fault:
+            raise self._exchange.connection_error(fault) from fault

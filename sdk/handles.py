@@ -1,0 +1,212 @@
+"""What the server holds, as objects: its jobs and its files. Written once, as coroutines; `vogue.blocking` wraps them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+from vogue.schemas.errors import JobCancelled, ServiceTimeout, WireError, error_from_body
+from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus
+from vogue.schemas.requests import GenerationRequest
+
+from .download import download
+from .exchange import Exchange, read_as
+from .listening import listen
+
+__all__ = ["AsyncAssetHandle", "AsyncAssets", "AsyncJobHandle", "AsyncJobs", "Progress", "list_entries"]
+
+Progress = Callable[[JobEvent], object]
+"""Called with each event of a job that is waited for."""
+
+
+class AsyncJobs:
+    """The server's jobs."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def submit(self, request: GenerationRequest) -> AsyncJobHandle:
+        """See `AsyncVogue.submit`."""
+        body = request.model_dump_json(exclude_none=True).encode()
+        headers = {"content-type": "application/json"}
+        job = await self._exchange.fetch(Job, "POST", "/v1/jobs", content=body, headers=headers, repeatable=False)
+        return AsyncJobHandle(self._exchange, job)
+
+    async def get(self, job_id: str) -> AsyncJobHandle:
+        """The job as it stands.
+
+        Raises:
+            JobNotFound: no job has this id.
+        """
+        return await self._ask("GET", job_id)
+
+    async def list(self, limit: int = 20) -> list[AsyncJobHandle]:
+        """The newest jobs first."""
+        content = (await self._exchange.call("GET", "/v1/jobs", params={"limit": limit})).content
+        return [AsyncJobHandle(self._exchange, read_as(Job, json.dumps(entry))) for entry in list_entries(content)]
+
+    async def cancel(self, job_id: str) -> AsyncJobHandle:
+        """Ask a job to stop; one that is over stays as it is."""
+        return await self._ask("POST", job_id, "/cancel")
+
+    async def resume(self, job_id: str) -> AsyncJobHandle:
+        """Take up a failed or interrupted job at its last checkpoint."""
+        return await self._ask("POST", job_id, "/resume")
+
+    def events(self, job_id: str, after: int = 0) -> AsyncGenerator[JobEvent, None]:
+        """The job's events with `seq > after`, past ones first, until the final one; broken connections are mended."""
+        return listen(self._exchange, job_id, after)
+
+    async def _ask(self, method: str, job_id: str, action: str = "") -> AsyncJobHandle:
+        job = await self._exchange.fetch(Job, method, f"/v1/jobs/{_segment(job_id)}{action}")
+        return AsyncJobHandle(self._exchange, job)
+
+
+class AsyncJobHandle:
+    """One job. `job` is its last known state; `refresh()` and `wait()` renew it."""
+
+    def __init__(self, exchange: Exchange, job: Job) -> None:
+        self._exchange = exchange
+        self._jobs = AsyncJobs(exchange)
+        self.job = job
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.status}>"
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+    @property
+    def status(self) -> JobStatus:
+        """Where it stood when last asked."""
+        return self.job.status
+
+    @property
+    def results(self) -> list[AsyncAssetHandle]:
+        """The files it has delivered."""
+        return [AsyncAssetHandle(self._exchange, asset) for asset in self.job.assets]
+
+    async def refresh(self) -> Self:
+        """Ask where it stands."""
+        self.job = (await self._jobs.get(self.id)).job
+        return self
+
+    async def cancel(self) -> Self:
+        """Ask it to stop; if it is over, it stays as it is."""
+        self.job = (await self._jobs.cancel(self.id)).job
+        return self
+
+    async def resume(self) -> Self:
+        """Take it up at its last checkpoint."""
+        self.job = (await self._jobs.resume(self.id)).job
+        return self
+
+    def events(self, after: int = 0) -> AsyncGenerator[JobEvent, None]:
+        """See `AsyncJobs.events`."""
+        return self._jobs.events(self.id, after)
+
+    async def wait(self, progress: Progress | None = None, timeout_s: float | None = None) -> Self:
+        """Wait until it is completed.
+
+        Args:
+            progress: called with each event, past ones first.
+            timeout_s: how long to wait; the job goes on when it is over.
+
+        Raises:
+            JobCancelled: it was cancelled.
+            VogueError: it failed; the class tells why.
+            ServiceTimeout: it is not over in time.
+        """
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        async with aclosing(listen(self._exchange, self.id, 0, deadline_s)) as events:
+            async for event in events:
+                if progress is not None:
+                    progress(event)
+        await self.refresh()
+        if self.status is JobStatus.CANCELLED:
+            raise JobCancelled(f"job {self.id} was cancelled")
+        if self.status is JobStatus.FAILED:
+            raise error_from_body(self.job.error.body() if self.job.error else {"error": f"job {self.id} failed"})
+        if not self.status.final:
+            raise ServiceTimeout(
+                f"job {self.id} is still {self.status} after {timeout_s or 0:g} s of waiting; it goes on"
+            )
+        return self
+
+    async def save(self, path: str | os.PathLike[str]) -> Path:
+        """Save its first result; see `AsyncAssetHandle.save`.
+
+        Raises:
+            WireError: it has delivered nothing yet.
+        """
+        if not self.results:
+            raise WireError(f"job {self.id} is {self.status} and has delivered no file: wait() for it first")
+        return await self.results[0].save(path)
+
+
+class AsyncAssets:
+    """The files that the server holds for the user."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def get(self, asset_id: str) -> AsyncAssetHandle:
+        """What is known of an upload or result.
+
+        Raises:
+            AssetNotFound: no upload or asset has this id.
+        """
+        asset = await self._exchange.fetch(Asset, "GET", f"/v1/assets/{_segment(asset_id)}")
+        return AsyncAssetHandle(self._exchange, asset)
+
+
+class AsyncAssetHandle:
+    """One file on the server."""
+
+    def __init__(self, exchange: Exchange, asset: Asset) -> None:
+        self._exchange = exchange
+        self.asset = asset
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.asset.id} {self.asset.filename}>"
+
+    async def read(self) -> bytes:
+        """Its bytes."""
+        return (await self._exchange.call("GET", f"/v1/assets/{self.asset.id}/content")).content
+
+    async def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write it to a file, or under its own name into a folder. A broken download goes on where it broke.
+
+        Returns:
+            The file written; it appears only when it is complete.
+        """
+        return await download(self._exchange, self.asset, Path(path))
+
+
+def _segment(identifier: str) -> str:
+    """An id as one segment of a path, whatever it holds."""
+    return quote(identifier, safe="") or "-"
+
+
+def list_entries(content: bytes) -> list[dict[str, Any]]:
+    """The entries of a list answer, `{"data": [...]}`.
+
+    Raises:
+        WireError: it is something else.
+    """
+    try:
+        body = json.loads(content)
+        entries = body["data"]
+        if isinstance(entries, list):
+            return entries
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise WireError('the server\'s answer is not a list ({"data": [...]}); is it a VOGUE server?')

@@ -1,0 +1,105 @@
+"""What a user may hand in as media, and how a call's arguments become a `GenerationRequest`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, Protocol, TypedDict
+
+from vogue.schemas.config import Role, Task
+from vogue.schemas.errors import MediaUnreadable
+from vogue.schemas.jobs import Asset
+from vogue.schemas.requests import GenerationRequest, Thinking
+from vogue.schemas.wire import validate
+
+from .exchange import FileOpener
+
+__all__ = ["Media", "Settings", "build_request", "open_media"]
+
+
+class Settings(TypedDict, total=False):
+    """The optional fields of a request; see `vogue.schemas.requests.GenerationRequest`."""
+
+    task: Task | str | None
+    negative_prompt: str | None
+    height_px: int | None
+    width_px: int | None
+    num_frames: int | None
+    steps: int | None
+    guidance: float | None
+    image_guidance: float | None
+    seed: int | None
+    thinking: Thinking | str
+
+
+class _Held(Protocol):
+    """A handle of an asset that the server holds already."""
+
+    @property
+    def asset(self) -> Asset: ...
+
+
+Media = str | os.PathLike[str] | bytes | Asset | _Held
+"""A path, a file's bytes, or something the server holds already."""
+
+
+def open_media(media: str | os.PathLike[str] | bytes, name: str | None = None) -> FileOpener:
+    """A path or bytes, ready to be sent as often as it takes.
+
+    Raises:
+        MediaUnreadable: no such file, not a file, or nothing in it.
+    """
+    if isinstance(media, bytes):
+        if not media:
+            raise MediaUnreadable("the given bytes are empty: hand in the content of a picture or clip")
+        return lambda: nullcontext((name or "upload", BytesIO(media)))
+    path = Path(media)
+    try:
+        if not path.is_file():
+            raise MediaUnreadable(f"{path} is not a file: give the path of a picture or clip")
+        if path.stat().st_size == 0:
+            raise MediaUnreadable(f"{path} is empty (0 bytes): give a picture or clip")
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise MediaUnreadable(f"cannot read {path}: {error.strerror}") from error
+
+    @contextmanager
+    def opened() -> Iterator[tuple[str, IO[bytes]]]:
+        with path.open("rb") as file:
+            yield name or path.name, file
+
+    return opened
+
+
+async def build_request(
+    instruction: str,
+    upload: Callable[[Media], Awaitable[Asset]],
+    *,
+    source: Media | None,
+    first_frame: Media | None,
+    references: Sequence[Media],
+    settings: Mapping[str, Any],
+) -> GenerationRequest:
+    """Check the settings, upload what is not there yet, and name each input by its tag.
+
+    Inputs come in the release's order: references, then the first frame or source. Each kind counts from 1: `image1`, `video1`.
+
+    Raises:
+        RequestInvalid: a setting contradicts the contract; found before anything is uploaded.
+    """
+    fields = {"instruction": instruction, **{name: value for name, value in settings.items() if value is not None}}
+    validate(GenerationRequest, fields)
+    given = [(Role.REFERENCE, media) for media in references]
+    given += [(Role.FIRST_FRAME, first_frame)] if first_frame is not None else []
+    given += [(Role.SOURCE, source)] if source is not None else []
+    counts: dict[str, int] = {}
+    visuals = []
+    for role, media in given:
+        asset = await upload(media)
+        counts[asset.kind] = counts.get(asset.kind, 0) + 1
+        visuals.append({"tag": f"{asset.kind}{counts[asset.kind]}", "role": role, "upload_id": asset.id})
+    return validate(GenerationRequest, {**fields, "visuals": visuals})

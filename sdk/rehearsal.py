@@ -1,0 +1,117 @@
+"""Jobs that are played, not carried out: what `vogue.testing` serves. It knows nothing about HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from vogue.schemas.config import Task
+from vogue.schemas.errors import AssetNotFound, JobNotFound, VogueError
+from vogue.schemas.jobs import Asset, ErrorInfo, EventKind, Job, JobEvent, JobStatus, Stage
+from vogue.schemas.references import MediaKind
+from vogue.schemas.requests import GenerationRequest, JobSpec
+
+__all__ = ["SMALLEST_GIF", "JobRecord", "Rehearsal"]
+
+SMALLEST_GIF = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x00\x00\x00\x00\x00"
+    b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
+"""A whole picture of one pixel."""
+
+
+@dataclass
+class JobRecord:
+    """A job and everything told about it."""
+
+    job: Job
+    events: list[JobEvent] = field(default_factory=list)
+
+
+class Rehearsal:
+    """Jobs and files in memory. Each job plays the same part: queued, at work, its steps, then its result or failure.
+
+    Args:
+        steps: how many steps every job takes.
+        result: the bytes each job delivers.
+        media_type: what they are.
+        failure: what every job ends with instead, if given.
+    """
+
+    def __init__(self, steps: int, result: bytes, media_type: str, failure: VogueError | None) -> None:
+        self.steps, self.result, self.media_type, self.failure = steps, result, media_type, failure
+        self.files: dict[str, tuple[Asset, bytes]] = {}
+        self.records: dict[str, JobRecord] = {}
+
+    def begin(self, wanted: GenerationRequest) -> JobRecord:
+        """A new job, queued."""
+        job_id = f"job_{len(self.records) + 1:016d}"
+        job = Job(id=job_id, status=JobStatus.QUEUED, request=wanted, spec=_spec(wanted, self.steps), created_at_s=0.0)
+        record = self.records[job_id] = JobRecord(job)
+        self.tell(record, EventKind.QUEUED)
+        return record
+
+    def advance(self, record: JobRecord) -> None:
+        """The next thing that happens to a running job."""
+        job = record.job
+        if job.status is JobStatus.QUEUED:
+            self.tell(record, EventKind.STAGE, status=JobStatus.IN_PROGRESS, stage=Stage.DENOISE)
+        elif job.steps_done < self.steps:
+            self.tell(record, EventKind.STEP, steps_done=job.steps_done + 1, steps_total=self.steps)
+        elif self.failure is not None:
+            self.tell(record, EventKind.FAILED, status=JobStatus.FAILED, error=ErrorInfo.of(self.failure))
+        else:
+            kind = MediaKind.VIDEO if job.spec.task.makes_video else MediaKind.IMAGE
+            name = f"{job.id}.{self.media_type.rpartition('/')[2]}"
+            assets = (self.keep("asset", self.result, kind, name, self.media_type),)
+            self.tell(record, EventKind.COMPLETED, status=JobStatus.COMPLETED, assets=assets)
+
+    def tell(self, record: JobRecord, kind: EventKind, **changes: Any) -> None:
+        """Change a job and add the event that tells of it."""
+        record.job = record.job.model_copy(update=changes)
+        told = {name: value for name, value in changes.items() if name != "status"}
+        told = {"steps_done": record.job.steps_done, "steps_total": record.job.steps_total, **told}
+        seq = len(record.events) + 1
+        record.events.append(JobEvent(job_id=record.job.id, seq=seq, kind=kind, time_s=float(seq), **told))
+
+    def keep(self, prefix: str, content: bytes, kind: MediaKind, name: str, media_type: str) -> Asset:
+        asset = Asset(
+            id=f"{prefix}_{len(self.files) + 1:016d}",
+            kind=kind,
+            media_type=media_type,
+            num_bytes=len(content),
+            filename=name,
+            height_px=1,
+            width_px=1,
+            num_frames=5 if kind is MediaKind.VIDEO else 1,
+            fps=8.0 if kind is MediaKind.VIDEO else 0.0,
+        )
+        self.files[asset.id] = (asset, content)
+        return asset
+
+    def file(self, asset_id: str) -> tuple[Asset, bytes]:
+        if asset_id not in self.files:
+            raise AssetNotFound(f"no upload or asset is called {asset_id}")
+        return self.files[asset_id]
+
+    def record(self, job_id: str) -> JobRecord:
+        if job_id not in self.records:
+            raise JobNotFound(f"no job is called {job_id}")
+        return self.records[job_id]
+
+
+def _spec(wanted: GenerationRequest, steps: int) -> JobSpec:
+    return JobSpec(
+        task=wanted.task or (Task.V2V_EDIT if wanted.visuals else Task.T2V),
+        instruction=wanted.instruction,
+        negative_prompt=wanted.negative_prompt or "",
+        height_px=wanted.height_px or 16,
+        width_px=wanted.width_px or 16,
+        num_frames=wanted.num_frames or 5,
+        fps=8.0,
+        steps=wanted.steps or steps,
+        guidance=wanted.guidance or 4.0,
+        image_guidance=wanted.image_guidance or 1.0,
+        seed=wanted.seed or 0,
+        thinking=wanted.thinking,
+    )

@@ -1,0 +1,224 @@
+"""A VOGUE server in memory, to test programs that use VOGUE: no network, no models, no waiting.
+
+    from vogue.testing import FakeServer
+
+    server = FakeServer()
+    with server.client() as vogue:
+        job = vogue.generate("a red ball rolls").wait()
+    assert server.requests[0].instruction == "a red ball rolls"
+
+It keeps the server's contract (statuses, events, errors, ranges) but not its limits. It makes no picture: a job delivers the
+bytes that the test gave.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx
+
+from vogue.schemas.errors import RequestInvalid, SessionError, VogueError
+from vogue.schemas.jobs import Asset, EventKind, Job, JobStatus
+from vogue.schemas.references import MediaKind
+from vogue.schemas.requests import GenerationRequest
+from vogue.schemas.wire import validate
+
+from .asynchronous import AsyncVogue
+from .blocking import Vogue
+from .rehearsal import SMALLEST_GIF, Rehearsal
+from .retry import Retry
+
+__all__ = ["SMALLEST_GIF", "FakeServer"]
+
+_VIDEO_NAMES = (".mp4", ".mov", ".webm", ".mkv", ".gif")
+Fault = VogueError | httpx.TransportError
+
+
+class FakeServer:
+    """A server in memory. A job goes on by one event each time somebody asks for it, and to its end for a listener.
+
+    Args:
+        steps: how many steps every job takes.
+        result: the bytes each job delivers.
+        media_type: what they are.
+        failure: what every job ends with instead, if given.
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int = 4,
+        result: bytes = SMALLEST_GIF,
+        media_type: str = "image/gif",
+        failure: VogueError | None = None,
+    ) -> None:
+        self.stage = Rehearsal(steps, result, media_type, failure)
+        """The jobs that are played; its fields may be changed at any time."""
+        self.requests: list[GenerationRequest] = []
+        """What was submitted, in order."""
+        self.calls: list[tuple[str, str]] = []
+        """Method and path of every call, in order."""
+        self._faults: list[Fault] = []
+        self._break_after: list[int] = []
+
+    def client(self, **options: Any) -> Vogue:
+        """A blocking client of this server; it waits a millisecond where others wait seconds."""
+        return Vogue("http://fake.invalid", transport=self.transport(), **{"retry": _IMPATIENT, **options})
+
+    def async_client(self, **options: Any) -> AsyncVogue:
+        """An asynchronous client of this server."""
+        return AsyncVogue("http://fake.invalid", transport=self.transport(), **{"retry": _IMPATIENT, **options})
+
+    def transport(self) -> httpx.MockTransport:
+        """For a client made otherwise."""
+        return httpx.MockTransport(self._handle)
+
+    def fail_next(self, *faults: Fault) -> None:
+        """Answer the coming calls with these errors, or break their connections, before anything is done."""
+        self._faults.extend(faults)
+
+    def break_next_stream(self, after_bytes: int) -> None:
+        """Break the next streamed answer (events, content) after so many bytes."""
+        self._break_after.append(after_bytes)
+
+    def advance(self, job_id: str) -> Job:
+        """Let one more thing happen to a job."""
+        record = self.stage.record(job_id)
+        if not record.job.status.final:
+            self.stage.advance(record)
+        return record.job
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        self.calls.append((request.method, path))
+        try:
+            if self._faults:
+                raise self._faults.pop(0)
+            for method, pattern, answer in self._routes():
+                match = re.fullmatch(pattern, path)
+                if match and method == request.method:
+                    return answer(request, *match.groups())
+            raise SessionError(f"nothing is served at {request.method} {path}")
+        except VogueError as error:
+            headers = {} if error.retry_after_s is None else {"retry-after": f"{error.retry_after_s:g}"}
+            return httpx.Response(error.http_status, json=error.body(), headers=headers)
+
+    def _routes(self) -> tuple[tuple[str, str, Callable[..., httpx.Response]], ...]:
+        return (
+            ("GET", "/(?:healthz|readyz)", lambda _: httpx.Response(200, json={"status": "ok"})),
+            ("GET", "/v1/models", lambda _: httpx.Response(200, json={"object": "list", "data": [{"id": "fake"}]})),
+            ("POST", "/v1/uploads", self._upload),
+            ("POST", "/v1/jobs", self._submit),
+            ("GET", "/v1/jobs", self._list),
+            ("GET", "/v1/jobs/([^/]+)", lambda _, job_id: _answer(self.advance(job_id))),
+            ("POST", "/v1/jobs/([^/]+)/cancel", self._cancel),
+            ("POST", "/v1/jobs/([^/]+)/resume", self._resume),
+            ("GET", "/v1/jobs/([^/]+)/events", self._events),
+            ("GET", "/v1/assets/([^/]+)", lambda _, asset_id: _answer(self.stage.file(asset_id)[0])),
+            ("GET", "/v1/assets/([^/]+)/content", self._content),
+        )
+
+    def _upload(self, request: httpx.Request) -> httpx.Response:
+        name, content = _multipart_file(request)
+        kind = MediaKind.VIDEO if name.lower().endswith(_VIDEO_NAMES) else MediaKind.IMAGE
+        return _answer(self.stage.keep("upload", content, kind, name, "application/octet-stream"))
+
+    def _submit(self, request: httpx.Request) -> httpx.Response:
+        wanted = validate(GenerationRequest, json.loads(request.read()))
+        for visual in wanted.visuals:
+            self.stage.file(visual.upload_id)
+        self.requests.append(wanted)
+        record = self.stage.begin(wanted)
+        return _answer(record.job, 201)
+
+    def _list(self, request: httpx.Request) -> httpx.Response:
+        newest = [record.job.model_dump(mode="json") for record in reversed(self.stage.records.values())]
+        limit = int(request.url.params.get("limit", "20"))
+        return httpx.Response(200, json={"object": "list", "data": newest[:limit]})
+
+    def _cancel(self, _: httpx.Request, job_id: str) -> httpx.Response:
+        record = self.stage.record(job_id)
+        if not record.job.status.final:
+            self.stage.tell(record, EventKind.CANCELLED, status=JobStatus.CANCELLED)
+        return _answer(record.job)
+
+    def _resume(self, _: httpx.Request, job_id: str) -> httpx.Response:
+        record = self.stage.record(job_id)
+        if record.job.status is JobStatus.FAILED:
+            self.stage.failure = None
+            self.stage.tell(record, EventKind.RESUMED, status=JobStatus.IN_PROGRESS)
+            record.job = record.job.model_copy(update={"error": None})
+        return _answer(record.job)
+
+    def _events(self, request: httpx.Request, job_id: str) -> httpx.Response:
+        record = self.stage.record(job_id)
+        after = int(request.headers.get("last-event-id") or 0)
+
+        def told() -> Iterator[bytes]:
+            seq = after
+            yield b": hello\n\n"
+            while True:
+                while seq >= len(record.events):
+                    if record.job.status.final:
+                        return
+                    self.stage.advance(record)
+                event = record.events[seq]
+                seq += 1
+                yield f"id: {event.seq}\nevent: {event.kind}\ndata: {event.model_dump_json()}\n\n".encode()
+
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=self._streamed(told()))
+
+    def _content(self, request: httpx.Request, asset_id: str) -> httpx.Response:
+        asset, content = self.stage.file(asset_id)
+        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        start = int(asked[1]) if asked else 0
+        if start >= len(content):
+            return httpx.Response(416, headers={"content-range": f"bytes */{len(content)}"})
+        headers = {"content-type": asset.media_type, "content-length": str(len(content) - start)}
+        if asked:
+            headers["content-range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        return httpx.Response(206 if asked else 200, headers=headers, stream=self._streamed(iter([content[start:]])))
+
+    def _streamed(self, chunks: Iterator[bytes]) -> _Chunks:
+        return _Chunks(chunks, self._break_after.pop(0) if self._break_after else None)
+
+
+class _Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body in pieces for either kind of client, which may break on the way."""
+
+    def __init__(self, chunks: Iterator[bytes], break_after: int | None) -> None:
+        self._chunks, self._left = chunks, break_after
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            if self._left is not None and len(chunk) > self._left:
+                yield chunk[: self._left]
+                raise httpx.ReadError("the connection was reset")
+            self._left = None if self._left is None else self._left - len(chunk)
+            yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self:
+            yield chunk
+
+
+def _answer(contract: Asset | Job, status: int = 200) -> httpx.Response:
+    headers = {"content-type": "application/json"}
+    return httpx.Response(status, content=contract.model_dump_json(), headers=headers)
+
+
+def _multipart_file(request: httpx.Request) -> tuple[str, bytes]:
+    """Name and content of the field `file`."""
+    boundary = request.headers.get("content-type", "").partition("boundary=")[2].encode()
+    for part in request.read().split(b"--" + boundary) if boundary else []:
+        head, _, content = part.partition(b"\r\n\r\n")
+        name = re.search(rb'name="file"; filename="([^"]*)"', head)
+        if name:
+            return name[1].decode("utf-8"), content.removesuffix(b"\r\n")
+    raise RequestInvalid("send the file as the multipart field `file`", param="file")
+
+
+_IMPATIENT = Retry(first_delay_s=0.001, max_delay_s=60.0)
