@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .background import draw_background
 from .fit import Look, creature_looks, looks
 from .scene import CANVAS_PX, MOTIONS, Subject, trajectory
-from .segment import COLORLESS_STYLES, UNKNOWN, Track, find_backdrop, find_tracks
+from .segment import COLORLESS_STYLES, UNKNOWN, Track, find_backdrop, find_tracks, main_color
 
 _LOOK_FRAMES: Final = 5
 _SIZE_BORDER_PX: Final = 10.0
@@ -56,8 +57,9 @@ def analyse(clip: NDArray[np.uint8], line_up: Sequence[int] = ()) -> ClipFacts:
     if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[-1] != 3:
         raise ValueError(f"a clip is uint8 [T, H, W, 3], got {clip.dtype} {clip.shape}")
     background, style, backdrop = find_backdrop(clip)
-    tracks = find_tracks(clip, backdrop, style)
-    subjects = [_read(track, clip, backdrop, style, line_up) for track in tracks]
+    tracks = find_tracks(clip, backdrop, style, by_color=not line_up)
+    empty = draw_background(background, clip.shape[1])
+    subjects = [_read(track, clip, empty, style, line_up) for track in tracks]
     return ClipFacts(background, style, tuple(sorted(subjects, key=lambda subject: subject.x)))
 
 
@@ -81,7 +83,7 @@ def read_motion(track: Track, num_frames: int) -> str:
 
 
 def _read(
-    track: Track, clip: NDArray[np.uint8], backdrop: NDArray[np.uint8], style: str, line_up: Sequence[int]
+    track: Track, clip: NDArray[np.uint8], empty: NDArray[np.uint8], style: str, line_up: Sequence[int]
 ) -> SubjectFacts:
     first = track.blobs[0]
     motion = read_motion(track, len(clip))
@@ -89,11 +91,12 @@ def _read(
     if style in COLORLESS_STYLES:
         radius = float(np.sqrt(first.area / 2.4)) * scale
         return SubjectFacts(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, first.x * scale, first.y * scale, radius, motion, None)
-    best = _best_look(track, clip, backdrop, style, line_up)
+    color = main_color(clip, track, style) if track.color == UNKNOWN else track.color
+    best = _best_look(track, color, clip, empty, style, line_up)
     radius = best.placement.radius * scale
     return SubjectFacts(
         shape=best.shape,
-        color=track.color,
+        color=UNKNOWN if best.creature is not None else color,
         material=best.material,
         size="large" if radius >= _SIZE_BORDER_PX else "small",
         x=best.placement.x * scale,
@@ -105,14 +108,14 @@ def _read(
 
 
 def _best_look(
-    track: Track, clip: NDArray[np.uint8], backdrop: NDArray[np.uint8], style: str, line_up: Sequence[int]
+    track: Track, color: str, clip: NDArray[np.uint8], empty: NDArray[np.uint8], style: str, line_up: Sequence[int]
 ) -> Look:
     """The look that fits best over frames spread through the track, as it sits in the first of them."""
     count = min(_LOOK_FRAMES, len(track.blobs))
     chosen = [track.blobs[int(at)] for at in np.linspace(0, len(track.blobs) - 1, count)]
     seen = [
-        looks(blob, clip[blob.frame], backdrop, style)
-        + (creature_looks(blob, clip[blob.frame], backdrop, line_up) if line_up else [])
+        looks(blob, color, clip[blob.frame], empty, style)
+        + (creature_looks(blob, clip[blob.frame], empty, style, line_up) if line_up else [])
         for blob in chosen
     ]
     total = np.array([[look.misfit for look in row] for row in seen]).mean(axis=0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Field = NDArray[np.float32]
 
 BODIES: Final = ("round", "block", "egg", "drop")
-EARS: Final = ("none", "pointed", "round", "long", "horns")
+EARS: Final = ("tuft", "pointed", "round", "long", "horns")
 EYES: Final = ("two", "one", "wide")
 FEET: Final = ("none", "two", "broad")
 BELLIES: Final = ("none", "patch", "band")
@@ -74,9 +74,9 @@ def paint_creature(identity: int, u: Field, v: Field, radius: Field) -> tuple[Fi
     side = np.abs(u)
     body = _body(BODIES[chosen["body"]], side, v)
     layers: list[tuple[Field, tuple[int, int, int]]] = []
+    # Every kind of ears shows the trim colour, so no two identities look alike.
     ears, feet = EARS[chosen["ears"]], FEET[chosen["feet"]]
-    if ears != "none":
-        layers.append((_ears(ears, side, v), trim))
+    layers.append((_ears(ears, side, v), trim))
     if feet != "none":
         wide = (0.24, 0.20) if feet == "two" else (0.44, 0.17)
         layers.append((_ellipse(side - 0.38, v - 0.86, *wide), trim))
@@ -123,6 +123,8 @@ def _ears(kind: str, side: Field, v: Field) -> Field:
         return _wedge(side - 0.50, v + 0.92)
     if kind == "round":
         return _ellipse(side - 0.54, v + 0.62, 0.30, 0.30)
+    if kind == "tuft":
+        return _ellipse(side, v + 0.72, 0.24, 0.32)
     if kind == "long":
         return _ellipse(side - 0.34, v + 0.78, 0.17, 0.48)
     stalk = np.maximum(np.abs(side - 0.30) - 0.07, np.abs(v + 0.72) - 0.34)

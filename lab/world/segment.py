@@ -23,6 +23,7 @@ Clip = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 UNKNOWN: Final = "unknown"
 COLORLESS_STYLES: Final = ("sepia", "blueprint")
+_CLEAN_STYLES: Final = ("none", "night")
 
 _OUTLIER: Final = 48.0
 _CONTRAST_SHARE: Final = 0.45
@@ -33,6 +34,7 @@ _MIN_TRACK_PX: Final = 36
 _MIN_CORE_PX: Final = 6
 _GATE_PX: Final = 13.0
 _MIN_LIFE: Final = 0.6
+_INK_LUMA: Final = 140
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Track:
 
     @property
     def color(self) -> str:
-        """The palette colour of the track, or "unknown" in styles that drop colour."""
+        """The palette colour it was found by, or "unknown" where subjects were not told apart by colour."""
         return self.blobs[0].color
 
 
@@ -73,12 +75,14 @@ def find_backdrop(clip: Clip) -> tuple[str, str, Clip]:
     return background, style, pictures[best].astype(np.uint8)
 
 
-def find_tracks(clip: Clip, backdrop: Clip, style: str) -> list[Track]:
-    """Everything that stands out from the backdrop for most of the clip, one track a subject."""
+def find_tracks(clip: Clip, backdrop: Clip, style: str, *, by_color: bool = True) -> list[Track]:
+    """Everything that stands out from the backdrop for most of the clip, one track a subject.
+
+    `by_color` splits subjects that touch by their palette colours; it must be off where one subject has several.
+    """
     step = np.abs(clip.astype(np.int16) - backdrop.astype(np.int16)).max(axis=-1)  # [T, H, W]
     mask = step > _threshold(backdrop, style)
-    layers = {UNKNOWN: mask} if style in COLORLESS_STYLES else _by_color(clip, mask, style)
-    blobs = [blob for color, layer in layers.items() for blob in _blobs(close(layer), color)]
+    blobs = _blobs(clip, mask, style, by_color and style in _CLEAN_STYLES)
     tracks: list[Track] = []
     for frame in range(len(clip)):
         _extend(tracks, [blob for blob in blobs if blob.frame == frame])
@@ -141,30 +145,36 @@ def _tiled(clip: Clip, backdrop: NDArray[np.float32]) -> bool:
     return float(within[subject].mean()) < _MOSAIC_SHARE * float(away[subject].mean())
 
 
-def _by_color(clip: Clip, mask: Mask, style: str) -> dict[str, Mask]:
-    """Split what stands out by palette colour, counting only colours that have an inside somewhere."""
+def _blobs(clip: Clip, mask: Mask, style: str, by_color: bool) -> list[Blob]:
+    """The connected patches of all frames; where differently coloured subjects touch, one for each colour."""
+    patches = [(frame, patch) for frame, layer in enumerate(close(mask)) for patch in connected(layer)]
+    patches = [(frame, patch) for frame, patch in patches if patch.sum() >= _MIN_BLOB_PX]
+    if not by_color:
+        return [_blob(frame, UNKNOWN, patch) for frame, patch in patches]
     names = palette(style)[0]
-    if not mask.any():
-        return {}
-    distance = color_distance(clip[mask].astype(np.float32), style)  # [N, 8]
-    kind = np.full(mask.shape, -1, np.int8)
-    kind[mask] = distance.argmin(axis=1)
-    present = [index for index in range(len(names)) if (~widen(kind != index, 1)).sum() >= _MIN_CORE_PX * len(clip)]
-    if not present:
-        return {}
-    kind[mask] = np.array(present, np.int8)[distance[:, present].argmin(axis=1)]
-    return {names[index]: kind == index for index in present}
-
-
-def _blobs(mask: Mask, color: str) -> list[Blob]:
+    distance = np.full((*mask.shape, len(names)), np.inf, np.float32)
+    distance[mask] = color_distance(clip[mask].astype(np.float32), style)
+    kind = np.where(mask, distance.argmin(axis=-1), -1)  # [T, H, W]
+    cores = np.stack([~widen(kind != index, 1) for index in range(len(names))], axis=-1)  # [T, H, W, 8]
     found = []
-    for frame, layer in enumerate(mask):
-        for patch in connected(layer):
-            area = int(patch.sum())
-            if area >= _MIN_BLOB_PX:
-                rows, columns = np.nonzero(patch)
-                found.append(Blob(frame, color, patch, area, columns.mean() + 0.5, rows.mean() + 0.5))
+    for frame, patch in patches:
+        # Soft edges mix colours, so only colours with an inside count; small subjects may have none.
+        inside = cores[frame][patch].sum(axis=0)
+        present = [index for index in range(len(names)) if inside[index] >= _MIN_CORE_PX]
+        if len(present) < 2:
+            votes = inside if inside.any() else np.bincount(kind[frame][patch & mask[frame]], minlength=len(names))
+            found.append(_blob(frame, names[int(votes.argmax())], patch))
+            continue
+        nearest = np.array(present)[distance[frame][:, :, present].argmin(axis=-1)]
+        for index in present:
+            part = close((patch & mask[frame] & (nearest == index))[None])[0]
+            found += [_blob(frame, names[index], piece) for piece in connected(part) if piece.sum() >= _MIN_BLOB_PX]
     return found
+
+
+def _blob(frame: int, color: str, mask: Mask) -> Blob:
+    rows, columns = np.nonzero(mask)
+    return Blob(frame, color, mask, len(rows), float(columns.mean()) + 0.5, float(rows.mean()) + 0.5)
 
 
 def connected(mask: Mask) -> list[Mask]:
@@ -192,6 +202,17 @@ def connected(mask: Mask) -> list[Mask]:
     for run, (row, a, b) in enumerate(runs):
         patches.setdefault(root(run), np.zeros(mask.shape, np.bool_))[row, a:b] = True
     return list(patches.values())
+
+
+def main_color(clip: Clip, track: Track, style: str) -> str:
+    """The palette colour most of a track's pixels are shades of."""
+    pixels = np.concatenate([clip[blob.frame][blob.mask] for blob in track.blobs]).astype(np.float32)
+    if style == "outline":
+        # The drawn line has no colour of its own.
+        inside = pixels[pixels.max(axis=1) > _INK_LUMA]
+        pixels = inside if len(inside) else pixels
+    votes = np.bincount(color_distance(pixels, style).argmin(axis=1), minlength=len(COLORS))
+    return palette(style)[0][int(votes.argmax())]
 
 
 def _extend(tracks: list[Track], blobs: list[Blob]) -> None:

@@ -17,7 +17,7 @@ _PAPER: Final = np.array([250.0, 248.0, 240.0], np.float32)
 _INK: Final = np.array([30.0, 30.0, 44.0], np.float32)
 _BLUE: Final = np.array([22.0, 62.0, 142.0], np.float32)
 _CHALK: Final = np.array([236.0, 244.0, 252.0], np.float32)
-_TILE_PX: Final = 4
+TILE_PX: Final = 4
 
 
 def apply_style(clip: Clip, style: str) -> Clip:
@@ -46,11 +46,11 @@ def _outline(clip: Clip) -> Clip:
 
 def _mosaic(clip: Clip) -> Clip:
     frames, height, width, _ = clip.shape
-    rows, columns = -(-height // _TILE_PX), -(-width // _TILE_PX)
-    fill = ((0, 0), (0, rows * _TILE_PX - height), (0, columns * _TILE_PX - width), (0, 0))
-    tiles = np.pad(clip, fill, mode="edge").reshape(frames, rows, _TILE_PX, columns, _TILE_PX, 3)
+    rows, columns = -(-height // TILE_PX), -(-width // TILE_PX)
+    fill = ((0, 0), (0, rows * TILE_PX - height), (0, columns * TILE_PX - width), (0, 0))
+    tiles = np.pad(clip, fill, mode="edge").reshape(frames, rows, TILE_PX, columns, TILE_PX, 3)
     mean = tiles.mean(axis=(2, 4), dtype=np.float32)
-    return _bytes(mean.repeat(_TILE_PX, axis=1).repeat(_TILE_PX, axis=2))[:, :height, :width]
+    return _bytes(mean.repeat(TILE_PX, axis=1).repeat(TILE_PX, axis=2))[:, :height, :width]
 
 
 def _sepia(clip: Clip) -> Clip:
