@@ -27,7 +27,7 @@ def passes_for(guidance: float, image_guidance: float) -> tuple[Pass, ...]:
 def combine(velocities: Mapping[Pass, Tensor], guidance: float, image_guidance: float) -> Tensor:
     """v = u + h·(n − u) + g·(c − n), n + g·(c − n) or c, by the passes that the scales need.
 
-    All tensors cover the target frames only: [C, T, h, w], float32.
+    All tensors cover the frames to be made only: [C, T, h, w], float32.
 
     Raises:
         RequestInvalid: a pass is missing.

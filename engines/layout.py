@@ -11,7 +11,7 @@ from torch import Tensor
 from vogue.schemas.errors import ShapeUnsupported
 from vogue.schemas.stages import Pass
 
-__all__ = ["Conditions", "arrange", "hold_first_frame", "target_frames"]
+__all__ = ["Conditions", "advance", "arrange", "free_frames", "hold_first_frame"]
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,21 @@ class Conditions:
     source: Tensor | None = None
     first_frame: Tensor | None = None
 
+    @property
+    def held(self) -> int:
+        """Target frames that stay as given: an image-to-video's first."""
+        return int(self.first_frame is not None)
+
     def check(self, target: Tensor) -> None:
         """Refuse conditions that do not fit the target.
 
         Raises:
-            ShapeUnsupported: another number of channels, height or width, or more than one frame where one belongs.
+            ShapeUnsupported: another number of channels, height or width, more than one frame where one belongs, or no
+                frame left to make.
         """
-        channels, _, height, width = target.shape
+        channels, frames, height, width = target.shape
+        if frames <= self.held:
+            raise ShapeUnsupported("the first frame is given and no other is asked for: ask for at least 5 frames")
         single = [("reference", latents) for latents in self.references]
         single += [("first frame", self.first_frame)] if self.first_frame is not None else []
         every = single + ([("source", self.source)] if self.source is not None else [])
@@ -46,22 +54,30 @@ class Conditions:
                 raise ShapeUnsupported(f"the {name}'s latents have {latents.shape[1]} frames; it must be one picture")
 
 
-def arrange(target: Tensor, conditions: Conditions, which: Pass) -> Tensor:
-    """The latents that a pass receives: [C, T', h, w]. The pass without visuals gets the target frames only."""
-    if which is Pass.UNCONDITIONAL:
-        return target
-    after = [conditions.source] if conditions.source is not None else []
-    return torch.cat([*conditions.references, target, *after], dim=1)
-
-
-def target_frames(sequence: Tensor, frames: int, conditions: Conditions, which: Pass) -> Tensor:
-    """The target's part of what `arrange` made, or of its velocity: [C, frames, h, w]."""
-    start = 0 if which is Pass.UNCONDITIONAL else len(conditions.references)
-    return sequence[:, start : start + frames]
-
-
 def hold_first_frame(target: Tensor, conditions: Conditions) -> Tensor:
     """Image-to-video: the picture's latent stands in the target's first frame at every step."""
     if conditions.first_frame is None:
         return target
     return torch.cat([conditions.first_frame, target[:, 1:]], dim=1)
+
+
+def arrange(target: Tensor, conditions: Conditions, which: Pass) -> Tensor:
+    """The latents that a pass receives: [C, T', h, w]. The pass without visuals gets only the frames to be made."""
+    if which is Pass.UNCONDITIONAL:
+        return target[:, conditions.held :]
+    after = [conditions.source] if conditions.source is not None else []
+    return torch.cat([*conditions.references, target, *after], dim=1)
+
+
+def free_frames(velocity: Tensor, frames: int, conditions: Conditions, which: Pass) -> Tensor:
+    """The part of a pass's velocity that moves something: the target's `frames`, without a held one."""
+    if which is Pass.UNCONDITIONAL:
+        return velocity
+    start = len(conditions.references)
+    return velocity[:, start + conditions.held : start + frames]
+
+
+def advance(target: Tensor, conditions: Conditions, change: Tensor) -> Tensor:
+    """Add a change to the frames that are free, [C, T − held, h, w]; a held frame stays to the bit."""
+    held = conditions.held
+    return torch.cat([target[:, :held], target[:, held:] + change], dim=1)

@@ -69,7 +69,7 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
     """Indices of `wanted` of `count` frames, evenly spaced, first and last included; all where there are fewer."""
     if count <= wanted:
         return list(range(count))
-    return [int(i) for i in np.linspace(0, count - 1, wanted).round()]
+    return [int(i) for i in torch.linspace(0, count - 1, wanted).round()]
 
 
 def fit_source(height: int, width: int, canvas_height: int, canvas_width: int, area_px: int) -> SourceSize:

@@ -17,7 +17,7 @@ from vogue.schemas.errors import RequestInvalid
 from vogue.schemas.stages import Pass
 
 from .guidance import combine, passes_for
-from .layout import Conditions, arrange, hold_first_frame, target_frames
+from .layout import Conditions, advance, arrange, free_frames, hold_first_frame
 from .port import Engine, Row
 from .schedule import get_schedule, timesteps_of
 
@@ -134,11 +134,11 @@ def _rows(job: Denoising, passes: Sequence[Pass]) -> list[Row]:
 def _step(job: Denoising, velocities: Mapping[Pass, Tensor]) -> None:
     """Move the target along the combined velocity `noise − data`; conditions and a held first frame stay."""
     frames = job.target.shape[1]
-    own = {
-        which: target_frames(velocity.to(job.target.device), frames, job.conditions, which)
+    free = {
+        which: free_frames(velocity.to(job.target.device), frames, job.conditions, which)
         for which, velocity in velocities.items()
     }
-    velocity = combine(own, job.guidance, job.image_guidance)
+    velocity = combine(free, job.guidance, job.image_guidance)
     here, there = job.sigmas[job.steps_done], job.sigmas[job.steps_done + 1]
-    job.target = hold_first_frame(job.target + (there - here) * velocity, job.conditions)
+    job.target = advance(job.target, job.conditions, (there - here) * velocity)
     job.steps_done += 1
