@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 
 from .base import Contract, Message
+from .errors import VogueError
 from .references import Artifact, MediaKind
 from .requests import AssetId, GenerationRequest, JobSpec
 
@@ -85,6 +86,12 @@ class ErrorInfo(Contract):
     message: str
     type: str = "server_error"
     param: str | None = None
+
+    @classmethod
+    def of(cls, error: VogueError) -> ErrorInfo:
+        """An error, to be kept."""
+        fields = error.body()["error"]
+        return cls(code=fields["code"], message=fields["message"], type=fields["type"], param=fields["param"])
 
     def body(self) -> dict[str, Any]:
         """As `error_from_body` reads it."""

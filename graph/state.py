@@ -1,0 +1,105 @@
+"""What a job's flow remembers and what it is given to work with.
+
+The state is written to disk after every node, so it holds references and small JSON only, as plain values: contracts
+go in with `dump` and come out with their `model_validate`. A checkpoint then survives a new version of the code and is read back
+without importing anything. What cannot be stored, ports and the job's log, travels beside it as `Flow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypedDict
+
+from pydantic import BaseModel
+
+from vogue.schemas.config import Preset
+from vogue.schemas.jobs import Stage, StoredAsset
+from vogue.schemas.ports import Codec, Connector, Denoiser, Understanding
+from vogue.schemas.requests import GenerationRequest, JobSpec
+from vogue.schemas.stages import DecodedMedia, LatentCheckpoint
+
+__all__ = ["Flow", "FlowState", "Journal", "Ports", "dump", "initial_state"]
+
+Json = dict[str, Any]
+
+
+class FlowState(TypedDict, total=False):
+    """One job on its way. Each key is written by one node, named in the comment."""
+
+    job_id: str
+    request: Json
+    spec: Json
+    uploads: dict[str, Json]  # upload id → StoredAsset
+    prepared: list[Json]  # ingest: PreparedVisual, in the request's order
+    plan: Json  # plan
+    contexts: dict[str, Json]  # encode_instruction: pass → TensorRef
+    latents: dict[str, Json]  # encode_visuals: tag → TensorRef
+    denoised: Json  # denoise: TensorRef
+    decoded: Json  # decode: DecodedMedia
+
+
+class Journal(Protocol):
+    """The job's own log. All calls raise when somebody else has taken the job over."""
+
+    async def stage(self, stage: Stage) -> None:
+        """A stage begins."""
+        ...
+
+    async def step(self, steps_done: int, steps_total: int) -> None:
+        """So many steps are finished."""
+        ...
+
+    async def notice(self, message: str) -> None:
+        """The owner should know this."""
+        ...
+
+    async def save_checkpoint(self, checkpoint: LatentCheckpoint) -> None:
+        """Latents from which the step loop can go on."""
+        ...
+
+    async def last_checkpoint(self) -> LatentCheckpoint | None:
+        """The latest of them."""
+        ...
+
+    async def complete(self, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> None:
+        """The results are there, and the job is over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The engine services, whoever implements them."""
+
+    understanding: Understanding
+    connector: Connector
+    denoiser: Denoiser
+    codec: Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What the nodes of one run are given beside the state."""
+
+    preset: Preset
+    ports: Ports
+    journal: Journal
+
+
+def dump(message: BaseModel) -> Json:
+    """A contract as plain values."""
+    values: Json = message.model_dump(mode="json")
+    return values
+
+
+def initial_state(
+    job_id: str, request: GenerationRequest, spec: JobSpec, uploads: Sequence[StoredAsset] | Mapping[str, StoredAsset]
+) -> FlowState:
+    """The state that a job starts from."""
+    stored = uploads.values() if isinstance(uploads, Mapping) else uploads
+    return FlowState(
+        job_id=job_id,
+        request=dump(request),
+        spec=dump(spec),
+        uploads={one.asset.id: dump(one) for one in stored},
+    )

@@ -1,0 +1,79 @@
+"""Settings of the served application: what `serve_config.yaml` may say under `args`, checked before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from vogue.schemas.base import Contract
+
+__all__ = ["AppConfig", "DeploymentConfig", "OrchestratorConfig"]
+
+
+class DeploymentConfig(Contract):
+    """How many replicas of a service there are, and what each claims.
+
+    `num_cpus` is a scheduling claim, fractional so that six services fit two cores; `threads` is what torch really uses.
+    Set by hand, because Ray gives a process with a fractional claim one thread.
+    """
+
+    num_replicas: PositiveInt = 1
+    num_cpus: Annotated[float, Field(ge=0)] = 0.1
+    num_gpus: Annotated[float, Field(ge=0)] = 0.0
+    threads: PositiveInt = 1
+    max_ongoing_requests: PositiveInt = 64
+
+
+class OrchestratorConfig(Contract):
+    """Admission, leases and housekeeping."""
+
+    max_open_jobs: PositiveInt = 16
+    """Jobs waiting or at work; one more is refused with 429."""
+    max_running_jobs: PositiveInt = 2
+    """While one job steps, the next can be prepared or decoded."""
+    lease_ttl_s: PositiveFloat = 6.0
+    """A worker that has not been heard of for so long is thought dead."""
+    max_attempts: PositiveInt = 5
+    """Workers that may die on a job without a new checkpoint, before it fails."""
+    sweep_every_s: PositiveFloat = 3600.0
+    blob_retention_s: PositiveFloat = 86_400.0
+
+
+def _engine(threads: int = 1) -> DeploymentConfig:
+    return DeploymentConfig(threads=threads)
+
+
+def _listened_to() -> DeploymentConfig:
+    # Each listener holds one request open for as long as its job takes.
+    return DeploymentConfig(max_ongoing_requests=1024)
+
+
+class AppConfig(Contract):
+    """The whole application. `weights_dir` overrides where the preset's weights are looked for."""
+
+    preset: str = "mini"
+    state_dir: Path = Path(".vogue")
+    weights_dir: Path | None = None
+    device: str = "cpu"
+    understanding: DeploymentConfig = Field(default_factory=lambda: _engine(2))
+    connector: DeploymentConfig = Field(default_factory=_engine)
+    denoiser: DeploymentConfig = DeploymentConfig(threads=2, max_ongoing_requests=1024)
+    codec: DeploymentConfig = Field(default_factory=lambda: _engine(2))
+    orchestrator: DeploymentConfig = Field(default_factory=_listened_to)
+    gateway: DeploymentConfig = Field(default_factory=_listened_to)
+    jobs: OrchestratorConfig = OrchestratorConfig()
+
+    @model_validator(mode="after")
+    def _fits_a_local_store(self) -> Self:
+        for name in ("orchestrator", "denoiser"):
+            replicas = getattr(self, name).num_replicas
+            if replicas > 1:
+                reason = (
+                    "jobs in SQLite allow one orchestrator only; Postgres and a shared store will lift that"
+                    if name == "orchestrator"
+                    else "a job's events live in the denoiser that runs it, and calls are not yet routed by job"
+                )
+                raise ValueError(f"{name}.num_replicas is {replicas}, and must be 1: {reason}")
+        return self

@@ -1,0 +1,176 @@
+"""The SQLite file behind jobs, events, assets and checkpoints: its tables, its transactions, rows to values and back."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vogue.schemas.errors import JobNotFound
+from vogue.schemas.jobs import Asset, ErrorInfo, EventKind, Job, JobEvent, JobStatus, Stage, StoredAsset
+from vogue.schemas.requests import GenerationRequest, JobSpec
+
+__all__ = ["OPEN", "Database", "connect", "new_id"]
+
+OPEN = (JobStatus.QUEUED.value, JobStatus.IN_PROGRESS.value)
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    status TEXT NOT NULL,
+    request TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    created_at_s REAL NOT NULL,
+    started_at_s REAL,
+    finished_at_s REAL,
+    stage TEXT,
+    steps_done INTEGER NOT NULL DEFAULT 0,
+    steps_total INTEGER NOT NULL,
+    notices TEXT NOT NULL,
+    error TEXT,
+    checkpoint TEXT,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    owner TEXT,
+    lease_until_s REAL NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
+CREATE TABLE IF NOT EXISTS events (
+    job_id TEXT NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (job_id, seq)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS assets (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE, job_id TEXT, asset TEXT NOT NULL, artifact TEXT NOT NULL, created_at_s REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS assets_by_job ON assets (job_id, number);
+"""
+
+
+def new_id(prefix: str) -> str:
+    """An id that cannot be guessed: the prefix and 144 random bits."""
+    return f"{prefix}_{secrets.token_urlsafe(18)}"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection for several threads under the caller's lock, whose commits survive a power cut."""
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    return db
+
+
+class Database:
+    """One connection under a lock. Methods that take `db` are for use inside `transaction` or `reading`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._db = connect(path)
+        self._db.row_factory = sqlite3.Row
+        self._db.executescript(_TABLES)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and nobody else writes meanwhile."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view."""
+        with self._lock:
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Release the file."""
+        with self._lock:
+            self._db.close()
+
+
+def job_row(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
+    """The row of a job.
+
+    Raises:
+        JobNotFound: there is none of that id.
+    """
+    row: sqlite3.Row | None = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise JobNotFound(f"no job has the id {job_id!r}")
+    return row
+
+
+def load_job(db: sqlite3.Connection, job_id: str) -> Job:
+    """A job as its owner sees it."""
+    row = job_row(db, job_id)
+    return Job(
+        id=row["id"],
+        status=JobStatus(row["status"]),
+        request=GenerationRequest.model_validate_json(row["request"]),
+        spec=JobSpec.model_validate_json(row["spec"]),
+        created_at_s=row["created_at_s"],
+        started_at_s=row["started_at_s"],
+        finished_at_s=row["finished_at_s"],
+        stage=Stage(row["stage"]) if row["stage"] else None,
+        steps_done=row["steps_done"],
+        steps_total=row["steps_total"],
+        notices=tuple(json.loads(row["notices"])),
+        assets=job_assets(db, job_id),
+        error=ErrorInfo.model_validate_json(row["error"]) if row["error"] else None,
+    )
+
+
+def job_assets(db: sqlite3.Connection, job_id: str) -> tuple[Asset, ...]:
+    """What a job has delivered, in order."""
+    rows = db.execute("SELECT asset FROM assets WHERE job_id = ? ORDER BY number", (job_id,)).fetchall()
+    return tuple(Asset.model_validate_json(row["asset"]) for row in rows)
+
+
+def insert_asset(db: sqlite3.Connection, stored: StoredAsset, job_id: str | None) -> None:
+    """Store an upload (no job) or a result."""
+    db.execute(
+        "INSERT INTO assets (id, job_id, asset, artifact, created_at_s) VALUES (?, ?, ?, ?, ?)",
+        (stored.asset.id, job_id, stored.asset.model_dump_json(), stored.artifact.model_dump_json(), time.time()),
+    )
+
+
+def append_event(db: sqlite3.Connection, job_id: str, kind: EventKind, **fields: Any) -> None:
+    """Add to a job's log under the next number."""
+    seq = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE job_id = ?", (job_id,)).fetchone()[0]
+    event = JobEvent(job_id=job_id, seq=seq, kind=kind, time_s=time.time(), **fields)
+    db.execute("INSERT INTO events VALUES (?, ?, ?)", (job_id, seq, event.model_dump_json()))
+
+
+def end_job(db: sqlite3.Connection, job_id: str, status: JobStatus, error: ErrorInfo | None = None) -> None:
+    """Make a job final and say so in its log."""
+    db.execute(
+        "UPDATE jobs SET status = ?, finished_at_s = ?, error = ?, lease_until_s = 0 WHERE id = ?",
+        (status.value, time.time(), error.model_dump_json() if error else None, job_id),
+    )
+    row = job_row(db, job_id)
+    append_event(
+        db,
+        job_id,
+        EventKind(status.value),
+        steps_done=row["steps_done"],
+        steps_total=row["steps_total"],
+        assets=job_assets(db, job_id) if status is JobStatus.COMPLETED else (),
+        error=error,
+    )

@@ -1,0 +1,169 @@
+"""The denoiser's jobs: who steps, who listens, when latents are kept.
+
+It knows nothing of networks: a step loop is injected, an iterator that does one step each time it is asked. Steps run on one
+worker thread, so the event loop stays free to answer, and several jobs take turns step by step. A job's life hangs on
+no connection: listeners come and go, events stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vogue.schemas.errors import EngineError, JobNotFound, VogueError
+from vogue.schemas.jobs import ErrorInfo
+from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
+
+from .blobs import BlobStore
+
+__all__ = ["DenoiserService", "Latents", "StepLoop"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Latents = NDArray[np.float32]
+StepLoop = Callable[[DenoiseJob, LatentCheckpoint | None], Iterator[tuple[int, Latents]]]
+"""Starts a job, fresh or from a checkpoint; each item is (steps done, latents [C, T, h, w] after that step)."""
+
+
+@dataclass(eq=False, slots=True)
+class _Record:
+    """A job in this process."""
+
+    job: DenoiseJob
+    events: list[DenoiseEvent] = field(default_factory=list)
+    news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def final(self) -> str | None:
+        """How the job ended, if it did."""
+        return self.events[-1].kind if self.events and self.events[-1].final else None
+
+
+class DenoiserService:
+    """The `Denoiser` port over a step loop."""
+
+    def __init__(self, loop: StepLoop, blobs: BlobStore, keep_finished: int = 64) -> None:
+        self._loop = loop
+        self._blobs = blobs
+        self._keep_finished = keep_finished
+        self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="denoise")
+
+    async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
+        """Begin a job. One that runs or is completed stays as it is; one that failed or was cancelled begins anew."""
+        known = self._records.get(job.job_id)
+        if known is not None and known.final not in ("failed", "cancelled"):
+            return
+        record = self._records[job.job_id] = _Record(job)
+        record.task = asyncio.create_task(self._run(record, resume_from), name=f"denoise {job.job_id}")
+        self._forget_old()
+
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
+        """Events with `seq > after`, past ones first, until the final one.
+
+        Raises:
+            JobNotFound: this process does not know the job.
+        """
+        record = self._records.get(job_id)
+        if record is None:
+            raise JobNotFound(f"this denoiser does not know job {job_id}")
+        while True:
+            for event in record.events[after:]:
+                yield event
+                after = event.seq
+            if record.final is not None and after >= len(record.events):
+                return
+            async with record.news:
+                while len(record.events) <= after and record.final is None:
+                    await record.news.wait()
+
+    async def cancel(self, job_id: str) -> None:
+        """Stop stepping: the step at work is the last. A job that is over, or unknown, stays as it is."""
+        record = self._records.get(job_id)
+        if record is not None:
+            record.cancelled.set()
+
+    async def close(self) -> None:
+        """Stop all jobs after their present step."""
+        tasks = [record.task for record in self._records.values() if record.task is not None]
+        for record in self._records.values():
+            record.cancelled.set()
+        await asyncio.gather(*tasks)
+        self._worker.shutdown()
+
+    async def _run(self, record: _Record, resume_from: LatentCheckpoint | None) -> None:
+        """Step until done, cancelled or failed; the last event says which."""
+        job = record.job
+        done = resume_from.steps_done if resume_from is not None else 0
+        steps: Iterator[tuple[int, Latents]] | None = None
+        try:
+            steps = await self._on_worker(lambda: iter(self._loop(job, resume_from)))
+            latents: Latents | None = None
+            while not record.cancelled.is_set():
+                step = await self._on_worker(lambda: next(steps, None))
+                if step is None:
+                    break
+                done, latents = step
+                await self._tell(record, "step", done)
+                if done % job.checkpoint_every_steps == 0 and done < job.steps:
+                    await self._tell(record, "checkpoint", done, latents)
+            if record.cancelled.is_set() and done < job.steps:
+                await self._tell(record, "cancelled", done)
+            elif latents is None or done != job.steps:
+                raise EngineError(f"the step loop ended after {done} of {job.steps} steps")
+            else:
+                await self._tell(record, "completed", done, latents)
+        except VogueError as error:
+            await self._fail(record, done, error)
+        except Exception as error:
+            logger.exception("job %s failed", job.job_id)
+            await self._fail(record, done, EngineError(f"denoising failed: {type(error).__name__}: {error}"))
+        finally:
+            if close := getattr(steps, "close", None):
+                await self._on_worker(close)
+
+    async def _on_worker(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    async def _tell(self, record: _Record, kind: str, steps_done: int, latents: Latents | None = None) -> None:
+        fields: dict[str, Any] = {}
+        if latents is not None:
+            fields["latents"] = await asyncio.to_thread(self._blobs.put_tensor, latents)
+        await self._append(record, kind, steps_done, **fields)
+
+    async def _fail(self, record: _Record, steps_done: int, error: VogueError) -> None:
+        await self._append(record, "failed", steps_done, error=ErrorInfo.of(error))
+
+    async def _append(self, record: _Record, kind: str, steps_done: int, **fields: Any) -> None:
+        async with record.news:
+            record.events.append(
+                DenoiseEvent.model_validate(
+                    {
+                        "job_id": record.job.job_id,
+                        "seq": len(record.events) + 1,
+                        "kind": kind,
+                        "steps_done": steps_done,
+                        "steps_total": record.job.steps,
+                        **fields,
+                    }
+                )
+            )
+            record.news.notify_all()
+
+    def _forget_old(self) -> None:
+        """Drop the oldest finished jobs beyond the number that is kept."""
+        finished = [job_id for job_id, record in self._records.items() if record.final is not None]
+        for job_id in finished[: max(0, len(finished) - self._keep_finished)]:
+            del self._records[job_id]

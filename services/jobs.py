@@ -1,0 +1,153 @@
+"""Jobs, events and assets as their owner sees them. `leases.py` is the side of whoever works on them.
+
+Calls are synchronous and take about a millisecond: asynchronous callers put them on a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from vogue.schemas.errors import AssetNotFound, JobCancelled, ServiceOverloaded
+from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus, StoredAsset
+from vogue.schemas.references import Artifact
+from vogue.schemas.requests import GenerationRequest, JobSpec
+from vogue.schemas.stages import LatentCheckpoint
+
+from .cache import digests
+from .database import OPEN, Database, append_event, end_job, insert_asset, job_row, load_job, new_id
+
+__all__ = ["JobStore"]
+
+
+class JobStore:
+    """All jobs and assets of one state directory."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, request: GenerationRequest, spec: JobSpec, notices: tuple[str, ...], max_open: int) -> Job:
+        """Store a new job; it is on disk when this returns.
+
+        Raises:
+            ServiceOverloaded: `max_open` jobs are waiting or at work already.
+        """
+        job_id = new_id("job")
+        with self._database.transaction() as db:
+            count = db.execute("SELECT COUNT(*) FROM jobs WHERE status IN (?, ?)", OPEN).fetchone()[0]
+            if count >= max_open:
+                raise ServiceOverloaded(
+                    f"{count} jobs are waiting or at work, and at most {max_open} are accepted; try again later",
+                    retry_after_s=5.0,
+                )
+            db.execute(
+                "INSERT INTO jobs (id, status, request, spec, created_at_s, steps_total, notices)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job_id,
+                    JobStatus.QUEUED.value,
+                    request.model_dump_json(),
+                    spec.model_dump_json(),
+                    time.time(),
+                    spec.steps,
+                    json.dumps(notices),
+                ),
+            )
+            append_event(db, job_id, EventKind.QUEUED, steps_total=spec.steps)
+            for notice in notices:
+                append_event(db, job_id, EventKind.NOTICE, message=notice)
+            return load_job(db, job_id)
+
+    def get(self, job_id: str) -> Job:
+        """The job as it stands.
+
+        Raises:
+            JobNotFound: there is none of that id.
+        """
+        with self._database.reading() as db:
+            return load_job(db, job_id)
+
+    def newest(self, limit: int, before: str | None = None) -> list[Job]:
+        """Jobs, newest first, starting below the job `before`."""
+        with self._database.reading() as db:
+            top = job_row(db, before)["number"] if before is not None else 2**62
+            rows = db.execute(
+                "SELECT id FROM jobs WHERE number < ? ORDER BY number DESC LIMIT ?", (top, limit)
+            ).fetchall()
+            return [load_job(db, row["id"]) for row in rows]
+
+    def events(self, job_id: str, after: int = 0) -> tuple[list[JobEvent], bool]:
+        """Events with `seq > after`, in order, and whether the job is over, so that none can follow."""
+        with self._database.reading() as db:
+            over = JobStatus(job_row(db, job_id)["status"]).final
+            rows = db.execute(
+                "SELECT body FROM events WHERE job_id = ? AND seq > ? ORDER BY seq", (job_id, after)
+            ).fetchall()
+        return [JobEvent.model_validate_json(row["body"]) for row in rows], over
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Mark a job to be stopped. One that still waits is over at once; one that is over stays as it is."""
+        with self._database.transaction() as db:
+            status = JobStatus(job_row(db, job_id)["status"])
+            if not status.final:
+                db.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
+            if status is JobStatus.QUEUED:
+                end_job(db, job_id, JobStatus.CANCELLED)
+            return load_job(db, job_id)
+
+    def reopen(self, job_id: str) -> Job:
+        """Queue a failed job again; an unfinished or completed one stays as it is.
+
+        Raises:
+            JobCancelled: its owner cancelled it.
+        """
+        with self._database.transaction() as db:
+            status = JobStatus(job_row(db, job_id)["status"])
+            if status is JobStatus.CANCELLED:
+                raise JobCancelled(f"job {job_id} was cancelled and cannot be resumed; submit it again")
+            if status is JobStatus.FAILED:
+                db.execute(
+                    "UPDATE jobs SET status = ?, error = NULL, finished_at_s = NULL, attempts = 0 WHERE id = ?",
+                    (JobStatus.QUEUED.value, job_id),
+                )
+                append_event(db, job_id, EventKind.QUEUED)
+            return load_job(db, job_id)
+
+    def add_asset(self, stored: StoredAsset) -> Asset:
+        """Store an upload."""
+        with self._database.transaction() as db:
+            insert_asset(db, stored, None)
+        return stored.asset
+
+    def asset(self, asset_id: str) -> StoredAsset:
+        """An upload or a result.
+
+        Raises:
+            AssetNotFound: there is none of that id.
+        """
+        with self._database.reading() as db:
+            row = db.execute("SELECT asset, artifact FROM assets WHERE id = ?", (asset_id,)).fetchone()
+        if row is None:
+            raise AssetNotFound(f"no upload or asset has the id {asset_id!r}; upload the file first")
+        return StoredAsset(
+            asset=Asset.model_validate_json(row["asset"]), artifact=Artifact.model_validate_json(row["artifact"])
+        )
+
+    def kept_digests(self) -> set[str]:
+        """Digests of all assets, and of the latents that failed or unfinished jobs can go on from."""
+        with self._database.reading() as db:
+            assets = db.execute("SELECT artifact FROM assets").fetchall()
+            checkpoints = db.execute(
+                "SELECT checkpoint FROM jobs WHERE checkpoint IS NOT NULL AND status NOT IN (?, ?)",
+                (JobStatus.COMPLETED.value, JobStatus.CANCELLED.value),
+            ).fetchall()
+        kept = {Artifact.model_validate_json(row["artifact"]).sha256 for row in assets}
+        for row in checkpoints:
+            kept.update(digests(LatentCheckpoint.model_validate_json(row["checkpoint"])))
+        return kept
+
+    def oldest_open_s(self) -> float | None:
+        """When the oldest unfinished job was submitted, in seconds since the epoch."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT MIN(created_at_s) FROM jobs WHERE status IN (?, ?)", OPEN).fetchone()
+        return None if row[0] is None else float(row[0])

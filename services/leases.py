@@ -1,0 +1,227 @@
+"""Leases: who works on a job, and the writes that only its present worker may make.
+
+Each time a job is taken its epoch rises. Every write that belongs to the work names the epoch it was taken at, and is
+refused in the same transaction once a higher one exists: a worker that was thought dead cannot spoil the work of
+its successor. `FencedSaver` holds LangGraph's checkpoints to the same rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from vogue.schemas.errors import VogueError
+from vogue.schemas.jobs import ErrorInfo, EventKind, JobStatus, Stage, StoredAsset
+from vogue.schemas.stages import LatentCheckpoint
+
+from .database import OPEN, Database, append_event, connect, end_job, insert_asset, job_row
+
+__all__ = ["FencedSaver", "Lease", "LeaseLost", "LeaseTable"]
+
+
+class LeaseLost(RuntimeError):
+    """Somebody else works on the job now, or it is over: stop, and write nothing more about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a job until it expires or is taken over. `attempts` counts from 1."""
+
+    job_id: str
+    epoch: int
+    attempts: int = 1
+
+
+def _check(db: sqlite3.Connection, lease: Lease) -> None:
+    """Let only the newest lease on an unfinished job pass."""
+    row = db.execute("SELECT epoch, status FROM jobs WHERE id = ?", (lease.job_id,)).fetchone()
+    if row is None or row[0] != lease.epoch or JobStatus(row[1]).final:
+        raise LeaseLost(f"job {lease.job_id} was taken from epoch {lease.epoch}, or is over")
+
+
+class LeaseTable:
+    """The worker's side of the jobs table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, owner: str, ttl_s: float) -> Lease | None:
+        """Take the oldest job that waits or whose lease ran out."""
+        now = time.time()
+        with self._database.transaction() as db:
+            row = db.execute(
+                "SELECT * FROM jobs WHERE status IN (?, ?) AND lease_until_s < ? ORDER BY number LIMIT 1", (*OPEN, now)
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE jobs SET epoch = epoch + 1, attempts = attempts + 1, owner = ?, lease_until_s = ?, status = ?,"
+                " started_at_s = COALESCE(started_at_s, ?) WHERE id = ?",
+                (owner, now + ttl_s, JobStatus.IN_PROGRESS.value, now, row["id"]),
+            )
+            if row["started_at_s"] is not None:
+                append_event(
+                    db, row["id"], EventKind.RESUMED, steps_done=row["steps_done"], steps_total=row["steps_total"]
+                )
+            return Lease(row["id"], row["epoch"] + 1, row["attempts"] + 1)
+
+    def renew(self, lease: Lease, ttl_s: float) -> bool:
+        """Keep a lease for another `ttl_s`. Returns whether the owner has asked to cancel.
+
+        Raises:
+            LeaseLost: it is somebody else's by now.
+        """
+        with self._fenced(lease) as db:
+            db.execute("UPDATE jobs SET lease_until_s = ? WHERE id = ?", (time.time() + ttl_s, lease.job_id))
+            return bool(job_row(db, lease.job_id)["cancel_requested"])
+
+    def release(self, lease: Lease) -> None:
+        """Give an unfinished job back, for anybody to take at once. That attempt does not count."""
+        with self._fenced(lease) as db:
+            db.execute("UPDATE jobs SET lease_until_s = 0, attempts = attempts - 1 WHERE id = ?", (lease.job_id,))
+
+    def record_stage(self, lease: Lease, stage: Stage) -> None:
+        """Note that a stage began; entering the same stage again is no news."""
+        with self._fenced(lease) as db:
+            if job_row(db, lease.job_id)["stage"] != stage.value:
+                db.execute("UPDATE jobs SET stage = ? WHERE id = ?", (stage.value, lease.job_id))
+                append_event(db, lease.job_id, EventKind.STAGE, stage=stage)
+
+    def record_step(self, lease: Lease, steps_done: int, steps_total: int) -> None:
+        """Note finished steps; steps done again after a crash are no news."""
+        with self._fenced(lease) as db:
+            if steps_done > job_row(db, lease.job_id)["steps_done"]:
+                db.execute("UPDATE jobs SET steps_done = ? WHERE id = ?", (steps_done, lease.job_id))
+                append_event(
+                    db,
+                    lease.job_id,
+                    EventKind.STEP,
+                    stage=Stage.DENOISE,
+                    steps_done=steps_done,
+                    steps_total=steps_total,
+                )
+
+    def record_notice(self, lease: Lease, message: str) -> None:
+        """Tell the owner something; the same words are not said twice."""
+        with self._fenced(lease) as db:
+            notices = json.loads(job_row(db, lease.job_id)["notices"])
+            if message not in notices:
+                db.execute("UPDATE jobs SET notices = ? WHERE id = ?", (json.dumps([*notices, message]), lease.job_id))
+                append_event(db, lease.job_id, EventKind.NOTICE, message=message)
+
+    def record_checkpoint(self, lease: Lease, checkpoint: LatentCheckpoint) -> None:
+        """Remember the latents to go on from. The job has come further, so its attempts count anew."""
+        with self._fenced(lease) as db:
+            db.execute(
+                "UPDATE jobs SET checkpoint = ?, attempts = 1 WHERE id = ?",
+                (checkpoint.model_dump_json(), lease.job_id),
+            )
+
+    def checkpoint(self, lease: Lease) -> LatentCheckpoint | None:
+        """The latents to go on from, if any were kept."""
+        with self._database.reading() as db:
+            body = job_row(db, lease.job_id)["checkpoint"]
+        return LatentCheckpoint.model_validate_json(body) if body else None
+
+    def complete(self, lease: Lease, results: Sequence[StoredAsset]) -> None:
+        """Hand the results over and end the job, in one transaction."""
+        with self._fenced(lease) as db:
+            for result in results:
+                insert_asset(db, result, lease.job_id)
+            end_job(db, lease.job_id, JobStatus.COMPLETED)
+
+    def fail(self, lease: Lease, error: VogueError) -> None:
+        """End the job with its error."""
+        with self._fenced(lease) as db:
+            end_job(db, lease.job_id, JobStatus.FAILED, ErrorInfo.of(error))
+
+    def cancel(self, lease: Lease) -> None:
+        """End the job because its owner asked."""
+        with self._fenced(lease) as db:
+            end_job(db, lease.job_id, JobStatus.CANCELLED)
+
+    @contextmanager
+    def _fenced(self, lease: Lease) -> Iterator[sqlite3.Connection]:
+        with self._database.transaction() as db:
+            _check(db, lease)
+            yield db
+
+
+class FencedSaver(SqliteSaver):
+    """LangGraph's SQLite checkpoints for one lease, in the file that holds the jobs.
+
+    The stock saver writes for whoever asks. This one checks the lease inside each writing transaction, restores nothing but
+    plain values, and runs its calls on threads.
+    """
+
+    def __init__(self, database: Database, lease: Lease) -> None:
+        super().__init__(connect(database.path), serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+        self._lease = lease
+
+    @contextmanager
+    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+        """A cursor; a writing one is a transaction of its own, open only to the present lease."""
+        with self.lock:
+            self.setup()
+            cursor = self.conn.cursor()
+            try:
+                if transaction:
+                    cursor.execute("BEGIN IMMEDIATE")
+                    _check(self.conn, self._lease)
+                yield cursor
+                if transaction:
+                    cursor.execute("COMMIT")
+            finally:
+                if self.conn.in_transaction:
+                    cursor.execute("ROLLBACK")
+                cursor.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        with self.lock:
+            self.conn.close()
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """As `get_tuple`."""
+        return await asyncio.to_thread(self.get_tuple, config)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """As `list`."""
+        for found in await asyncio.to_thread(
+            lambda: list(self.list(config, filter=filter, before=before, limit=limit))
+        ):
+            yield found
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """As `put`."""
+        return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """As `put_writes`."""
+        await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)

@@ -1,0 +1,205 @@
+"""The `Orchestrator` port: takes requests in, keeps workers on jobs, tells listeners what happens.
+
+It survives its own death: all it knows is in the database, and on start it takes up whatever is not finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator
+
+from vogue.graph.resolve import resolve
+from vogue.graph.state import Ports
+from vogue.schemas.config import Preset
+from vogue.schemas.errors import RequestInvalid, VogueError
+from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
+from vogue.schemas.references import Artifact
+from vogue.schemas.requests import GenerationRequest
+from vogue.schemas.stages import ProbeRequest
+
+from .blobs import BlobStore
+from .config import OrchestratorConfig
+from .database import Database, new_id
+from .jobs import JobStore
+from .leases import Lease, LeaseTable
+from .worker import Bench, News, work_on
+
+__all__ = ["OrchestratorService"]
+
+logger = logging.getLogger(__name__)
+
+_LISTEN_S = 2.0
+"""Listeners look at the database this often even without news, in case another process writes."""
+
+
+class OrchestratorService:
+    """The jobs table, the flow, and one worker for each job at work."""
+
+    def __init__(
+        self, database: Database, blobs: BlobStore, ports: Ports, preset: Preset, config: OrchestratorConfig
+    ) -> None:
+        self._config = config
+        self._preset = preset
+        self._ports = ports
+        self._blobs = blobs
+        self._database = database
+        self._jobs = JobStore(database)
+        self._leases = LeaseTable(database)
+        self._news = News()
+        self._bench = Bench(
+            database=database,
+            jobs=self._jobs,
+            leases=self._leases,
+            ports=ports,
+            preset=preset,
+            news=self._news,
+            lease_ttl_s=config.lease_ttl_s,
+            max_attempts=config.max_attempts,
+        )
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._workers: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to work: waiting jobs, those whose worker died, and whatever is submitted from now on."""
+        self._tasks = [
+            asyncio.create_task(self._hand_out(), name="hand out jobs"),
+            asyncio.create_task(self._sweep(), name="sweep blobs"),
+        ]
+
+    async def close(self) -> None:
+        """Stop in order: unfinished jobs are given back and can be taken at once."""
+        tasks = [*self._tasks, *(task for task, _ in self._workers.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._database.close()
+
+    # The port.
+
+    async def add_upload(self, original: Artifact, filename: str) -> Asset:
+        """Probe a stored file and give its owner an id for it."""
+        facts = await self._ports.codec.probe(ProbeRequest(original=original, filename=filename))
+        asset = Asset(
+            id=new_id("upload"),
+            kind=facts.kind,
+            media_type=facts.media_type,
+            num_bytes=original.num_bytes,
+            filename=filename,
+            height_px=facts.height_px,
+            width_px=facts.width_px,
+            num_frames=facts.num_frames,
+            fps=facts.fps,
+            has_audio=facts.has_audio,
+        )
+        stored = StoredAsset(asset=asset, artifact=original.model_copy(update={"media_type": facts.media_type}))
+        return await asyncio.to_thread(self._jobs.add_asset, stored)
+
+    async def asset(self, asset_id: str) -> StoredAsset:
+        """An upload or a result, and where its bytes are."""
+        return await asyncio.to_thread(self._jobs.asset, asset_id)
+
+    async def submit(self, request: GenerationRequest) -> Job:
+        """Check, store and queue a job; it is on disk before this returns."""
+        assets = {}
+        for index, visual in enumerate(request.visuals):
+            try:
+                assets[visual.upload_id] = (await self.asset(visual.upload_id)).asset
+            except VogueError as error:
+                raise type(error)(error.message, param=f"visuals.{index}.upload_id") from error
+        spec, notices = resolve(request, self._preset, assets, secrets.randbelow(2**31))
+        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, self._config.max_open_jobs)
+        self._wake.set()
+        return job
+
+    async def get(self, job_id: str) -> Job:
+        """The job as it stands."""
+        return await asyncio.to_thread(self._jobs.get, job_id)
+
+    async def list(self, limit: int = 50, before: str | None = None) -> builtins.list[Job]:
+        """Newest first, starting below the job `before`."""
+        if not 1 <= limit <= 200:
+            raise RequestInvalid(f"limit is {limit}; ask for 1 to 200 jobs", param="limit")
+        return await asyncio.to_thread(self._jobs.newest, limit, before)
+
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[JobEvent]:
+        """Events with `seq > after`, past ones first, until the final one."""
+        listener = self._news.listen(job_id)
+        try:
+            while True:
+                listener.clear()
+                fresh, over = await asyncio.to_thread(self._jobs.events, job_id, after)
+                for event in fresh:
+                    yield event
+                    after = event.seq
+                if over:
+                    return
+                try:
+                    async with asyncio.timeout(_LISTEN_S):
+                        await listener.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self._news.leave(job_id, listener)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask a job to stop; a job that is over stays as it is."""
+        job = await asyncio.to_thread(self._jobs.request_cancel, job_id)
+        self._news.tell(job_id)
+        if job_id in self._workers:
+            self._workers[job_id][1].set()
+        return job
+
+    async def resume(self, job_id: str) -> Job:
+        """Take up a failed job at its last checkpoint; one that is not over goes on anyway."""
+        job = await asyncio.to_thread(self._jobs.reopen, job_id)
+        self._wake.set()
+        return job
+
+    # Work.
+
+    async def _hand_out(self) -> None:
+        """Put workers on jobs, at most so many at once."""
+        while True:
+            self._wake.clear()
+            free = len(self._workers) < self._config.max_running_jobs
+            lease = await asyncio.to_thread(self._leases.take, self._owner, self._config.lease_ttl_s) if free else None
+            if lease is not None:
+                self._put_to_work(lease)
+                continue
+            try:
+                # Leases of dead workers run out without anybody saying so.
+                async with asyncio.timeout(min(1.0, self._config.lease_ttl_s / 2)):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _put_to_work(self, lease: Lease) -> None:
+        nudge = asyncio.Event()
+        task = asyncio.create_task(work_on(self._bench, lease, nudge), name=f"job {lease.job_id}")
+        self._workers[lease.job_id] = (task, nudge)
+        task.add_done_callback(lambda done: self._worker_left(lease.job_id, done))
+
+    def _worker_left(self, job_id: str, task: asyncio.Task[None]) -> None:
+        if self._workers.get(job_id, (None,))[0] is task:
+            del self._workers[job_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("the worker of job %s died", job_id, exc_info=error)
+        self._wake.set()
+
+    async def _sweep(self) -> None:
+        """Free what nobody refers to. Nothing younger than the oldest unfinished job is touched."""
+        while True:
+            await asyncio.sleep(self._config.sweep_every_s)
+            oldest = await asyncio.to_thread(self._jobs.oldest_open_s)
+            age_s = max(self._config.blob_retention_s, time.time() - oldest + 60.0 if oldest is not None else 0.0)
+            kept = await asyncio.to_thread(self._jobs.kept_digests)
+            freed = await asyncio.to_thread(self._blobs.sweep, kept, age_s)
+            logger.info("swept %d bytes", freed)

@@ -1,0 +1,216 @@
+"""One worker on one job: holds its lease, runs its flow, listens for its owner's cancel, and ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+
+from langchain_core.runnables import RunnableConfig
+
+from vogue.graph.build import build_graph
+from vogue.graph.state import Flow, Ports, initial_state
+from vogue.schemas.config import Preset
+from vogue.schemas.errors import ServiceError, VogueError
+from vogue.schemas.jobs import Asset, Stage, StoredAsset
+from vogue.schemas.references import Artifact, MediaKind
+from vogue.schemas.requests import JobSpec
+from vogue.schemas.stages import DecodedMedia, LatentCheckpoint
+
+from .database import Database, new_id
+from .jobs import JobStore
+from .leases import FencedSaver, Lease, LeaseLost, LeaseTable
+
+__all__ = ["Bench", "News", "work_on"]
+
+logger = logging.getLogger(__name__)
+
+
+class News:
+    """Wakes listeners of a job when its log has grown."""
+
+    def __init__(self) -> None:
+        self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    def tell(self, job_id: str) -> None:
+        """Something was written about the job."""
+        for listener in self._listeners.get(job_id, ()):
+            listener.set()
+
+    def listen(self, job_id: str) -> asyncio.Event:
+        """An event that is set whenever something is written, until `leave`."""
+        listener = asyncio.Event()
+        self._listeners[job_id].add(listener)
+        return listener
+
+    def leave(self, job_id: str, listener: asyncio.Event) -> None:
+        """Stop listening."""
+        self._listeners[job_id].discard(listener)
+        if not self._listeners[job_id]:
+            del self._listeners[job_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every worker of an orchestrator shares."""
+
+    database: Database
+    jobs: JobStore
+    leases: LeaseTable
+    ports: Ports
+    preset: Preset
+    news: News
+    lease_ttl_s: float
+    max_attempts: int
+
+
+class _JobJournal:
+    """The flow's `Journal`, written under a lease."""
+
+    def __init__(self, bench: Bench, lease: Lease) -> None:
+        self._leases = bench.leases
+        self._lease = lease
+        self._news = bench.news
+
+    async def stage(self, stage: Stage) -> None:
+        await asyncio.to_thread(self._leases.record_stage, self._lease, stage)
+        self._news.tell(self._lease.job_id)
+
+    async def step(self, steps_done: int, steps_total: int) -> None:
+        await asyncio.to_thread(self._leases.record_step, self._lease, steps_done, steps_total)
+        self._news.tell(self._lease.job_id)
+
+    async def notice(self, message: str) -> None:
+        await asyncio.to_thread(self._leases.record_notice, self._lease, message)
+        self._news.tell(self._lease.job_id)
+
+    async def save_checkpoint(self, checkpoint: LatentCheckpoint) -> None:
+        await asyncio.to_thread(self._leases.record_checkpoint, self._lease, checkpoint)
+
+    async def last_checkpoint(self) -> LatentCheckpoint | None:
+        return await asyncio.to_thread(self._leases.checkpoint, self._lease)
+
+    async def complete(self, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> None:
+        results = _results(self._lease.job_id, spec, decoded, has_audio)
+        await asyncio.to_thread(self._leases.complete, self._lease, results)
+        self._news.tell(self._lease.job_id)
+
+
+def _results(job_id: str, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> list[StoredAsset]:
+    """The owner's view of what was decoded: the file and, for a video, a poster picture."""
+    frames, height_px, width_px, _ = decoded.frames.shape
+    makes_video = spec.task.makes_video
+
+    def stored(artifact: Artifact, kind: MediaKind, suffix: str) -> StoredAsset:
+        is_video = kind is MediaKind.VIDEO
+        asset = Asset(
+            id=new_id("asset"),
+            kind=kind,
+            media_type=artifact.media_type,
+            num_bytes=artifact.num_bytes,
+            filename=f"{job_id}{suffix}.{artifact.media_type.partition('/')[2]}",
+            height_px=height_px,
+            width_px=width_px,
+            num_frames=frames if is_video else 1,
+            fps=spec.fps if is_video else 0.0,
+            has_audio=has_audio and is_video,
+        )
+        return StoredAsset(asset=asset, artifact=artifact)
+
+    media = stored(decoded.media, MediaKind.VIDEO if makes_video else MediaKind.IMAGE, "")
+    return [media, stored(decoded.poster, MediaKind.IMAGE, "-poster")] if makes_video else [media]
+
+
+async def work_on(bench: Bench, lease: Lease, nudge: asyncio.Event) -> None:
+    """Bring a job to its end, or leave it to whoever takes it next.
+
+    Args:
+        nudge: set when the job's owner may have asked to cancel, so that the answer need not wait for the next renewal.
+    """
+    flow = asyncio.create_task(_run_flow(bench, lease), name=f"flow {lease.job_id}")
+    watch = asyncio.create_task(_until_cancelled(bench, lease, nudge), name=f"lease {lease.job_id}")
+    try:
+        await asyncio.wait({flow, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not flow.done():
+            await _stop(bench, lease, flow, watch)
+        else:
+            await _end(bench, lease, flow)
+    except LeaseLost as lost:
+        logger.warning("%s; leaving it alone", lost)
+    except asyncio.CancelledError:
+        # An orderly shutdown: whoever starts next may take the job at once. The denoiser goes on until it is told otherwise.
+        flow.cancel()
+        await asyncio.gather(flow, return_exceptions=True)
+        with contextlib.suppress(LeaseLost):
+            bench.leases.release(lease)
+        raise
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        bench.news.tell(lease.job_id)
+
+
+async def _until_cancelled(bench: Bench, lease: Lease, nudge: asyncio.Event) -> None:
+    """Renew the lease until the owner asks to cancel.
+
+    Raises:
+        LeaseLost: somebody else has the job.
+    """
+    while not await asyncio.to_thread(bench.leases.renew, lease, bench.lease_ttl_s):
+        try:
+            async with asyncio.timeout(bench.lease_ttl_s / 3):
+                await nudge.wait()
+            nudge.clear()
+        except TimeoutError:
+            continue
+
+
+async def _stop(bench: Bench, lease: Lease, flow: asyncio.Task[None], watch: asyncio.Task[None]) -> None:
+    """The owner asked to cancel, or the lease is gone: stop the flow, and say so in the first case only."""
+    lost = watch.exception()
+    if lost is None:
+        await bench.ports.denoiser.cancel(lease.job_id)
+    flow.cancel()
+    await asyncio.gather(flow, return_exceptions=True)
+    if lost is not None:
+        raise lost
+    await asyncio.to_thread(bench.leases.cancel, lease)
+
+
+async def _end(bench: Bench, lease: Lease, flow: asyncio.Task[None]) -> None:
+    """Record how the flow ended, unless it delivered, which is a record of its own."""
+    error = flow.exception()
+    if error is None:
+        return
+    if isinstance(error, LeaseLost):
+        raise error
+    if not isinstance(error, VogueError):
+        logger.error("job %s failed", lease.job_id, exc_info=error)
+        error = VogueError(f"an internal error ended the job: {type(error).__name__}: {error}")
+    await asyncio.to_thread(bench.leases.fail, lease, error)
+
+
+async def _run_flow(bench: Bench, lease: Lease) -> None:
+    """Run the flow from its last checkpoint, or from the start."""
+    if lease.attempts > bench.max_attempts:
+        raise ServiceError(
+            f"the job was started {bench.max_attempts} times and each time its worker died; look into the logs, then resume it"
+        )
+    saver = FencedSaver(bench.database, lease)
+    try:
+        graph = build_graph(saver)
+        config: RunnableConfig = {"configurable": {"thread_id": lease.job_id}}
+        flow = Flow(bench.preset, bench.ports, _JobJournal(bench, lease))
+        state = None
+        if await saver.aget_tuple(config) is None:
+            job = await asyncio.to_thread(bench.jobs.get, lease.job_id)
+            ids = dict.fromkeys(visual.upload_id for visual in job.request.visuals)
+            uploads = [await asyncio.to_thread(bench.jobs.asset, upload_id) for upload_id in ids]
+            state = initial_state(job.id, job.request, job.spec, uploads)
+        await graph.ainvoke(state, config, context=flow, durability="sync")
+        if not (await asyncio.to_thread(bench.jobs.get, lease.job_id)).status.final:
+            raise ServiceError("the flow came to rest before it delivered anything")
+    finally:
+        saver.close()
