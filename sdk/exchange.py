@@ -112,7 +112,7 @@ class Exchange:
         """A connection's failure in words that help."""
         if isinstance(fault, _UNSENT):
             return ServiceError(
-                f"no VOGUE server answers at {self.server}: start one with `vogue serve`, or name another"
+                f"no VOGUE server answers at {self.server}: start one with `vogue serve`, or name another as VOGUE_SERVER"
             )
         if isinstance(fault, httpx.TimeoutException):
             return ServiceTimeout(f"the server at {self.server} did not answer in time")

@@ -1,0 +1,198 @@
+"""The command line against the server in memory: answers, exit codes, and one JSON document whatever happens."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from vogue import JobStatus
+from vogue.cli import app as cli_app
+from vogue.cli import build_app
+from vogue.cli.exits import ExitCode, exit_code_of
+from vogue.cli.session import Session
+from vogue.schemas.errors import (
+    DeviceOutOfMemory,
+    EngineError,
+    LimitExceeded,
+    ServiceOverloaded,
+    TurnConflict,
+    WeightsMismatch,
+)
+from vogue.testing import SMALLEST_GIF, FakeServer
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+def vogue(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VOGUE_SERVER", raising=False)
+
+    def call(*arguments: str) -> Result:
+        session = Session(connect=lambda _: server.client())
+        return CliRunner().invoke(build_app(), list(arguments), obj=session, catch_exceptions=False)
+
+    return call
+
+
+def test_run_saves_a_file_and_prints_its_path(vogue: Any, server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"clip")
+    (tmp_path / "cat.png").write_bytes(b"cat")
+    arguments = ["--source", "clip.mp4", "--reference", "cat.png", "--reference", "cat.png", "--size", "64x48"]
+    result = vogue("run", "put image1 on it", *arguments, "--seed", "7", "--frames", "17", "-o", "out.gif")
+    assert (result.exit_code, result.stdout) == (0, "out.gif\n")
+    assert (tmp_path / "out.gif").read_bytes() == SMALLEST_GIF
+    request = server.requests[0]
+    assert (request.width_px, request.height_px, request.num_frames, request.seed) == (64, 48, 17, 7)
+    assert [visual.tag for visual in request.visuals] == ["image1", "image2", "video1"]
+
+
+def test_run_speaks_json(vogue: Any, tmp_path: Path) -> None:
+    document = json.loads(vogue("run", "a ball", "--json").stdout)
+    assert document["job"]["status"] == "completed"
+    assert [Path(name).read_bytes() for name in document["files"]] == [SMALLEST_GIF]
+
+
+def test_the_wrong_suffix_is_said(vogue: Any) -> None:
+    result = vogue("run", "a ball", "-o", "out.mp4")
+    assert result.exit_code == 0 and "out.mp4 holds a .gif file" in result.stderr
+
+
+def test_detach_then_wait(vogue: Any) -> None:
+    job_id = vogue("run", "a ball", "--detach").stdout.strip()
+    result = vogue("wait", job_id, "-o", "x.gif")
+    assert (result.exit_code, result.stdout) == (0, "x.gif\n")
+
+
+def test_jobs_lists_and_shows(vogue: Any) -> None:
+    assert "no jobs yet" in vogue("jobs").stdout
+    job_id = vogue("run", "a [red] ball", "--detach").stdout.strip()
+    listed = vogue("jobs")
+    assert job_id in listed.stdout and "[red]" in listed.stdout
+    assert "a [red] ball" in vogue("jobs", job_id).stdout
+    assert [job["id"] for job in json.loads(vogue("jobs", "--json").stdout)["jobs"]] == [job_id]
+    assert json.loads(vogue("jobs", job_id, "--json").stdout)["id"] == job_id
+
+
+def test_cancel_and_resume(vogue: Any, server: FakeServer) -> None:
+    job_id = vogue("run", "a ball", "--detach").stdout.strip()
+    assert vogue("cancel", job_id).stdout == f"{job_id} cancelled\n"
+    assert vogue("wait", job_id).exit_code == ExitCode.CANCELLED
+    server.stage.failure = EngineError("the tea went cold")
+    failed = vogue("run", "a ball", "--json")
+    assert failed.exit_code == ExitCode.JOB_FAILED
+    assert json.loads(failed.stdout)["error"]["message"] == "the tea went cold"
+    newest = json.loads(vogue("jobs", "--json").stdout)["jobs"][0]["id"]
+    assert vogue("resume", newest).stdout == f"{newest} in_progress\n"
+    assert vogue("wait", newest, "-o", "x.gif").exit_code == 0
+
+
+def test_control_c_cancels_the_job(vogue: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vogue.blocking.JobHandle.wait", interrupt)
+    result = vogue("run", "a ball", "--json")
+    assert result.exit_code == ExitCode.CANCELLED
+    assert json.loads(result.stdout)["job"]["status"] == "cancelled"
+    job_id = vogue("run", "a ball", "--detach").stdout.strip()
+    assert vogue("wait", job_id).exit_code == ExitCode.CANCELLED
+    assert server.advance(job_id).status is JobStatus.IN_PROGRESS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run"], 2, "instruction"),
+        (["run", "x", "--size", "big"], 2, "width x height"),
+        (["run", "x", "--task", "t2x"], 2, "t2x"),
+        (["run", "x", "--steps", "many"], 2, "--steps"),
+        (["paint", "x"], 2, "paint"),
+        (["run", "   "], 3, "instruction"),
+        (["run", "x", "--steps", "0"], 3, "steps"),
+        (["run", "x", "--guidance", "nan"], 3, "guidance"),
+        (["run", "x", "--source", "nowhere.mp4"], 3, "nowhere.mp4 is not a file"),
+        (["jobs", "job_none"], 4, "job_none"),
+        (["wait", "job_none"], 4, "job_none"),
+        (["cancel", "job_none"], 4, "job_none"),
+    ],
+)
+def test_mistakes_have_their_exit_codes(vogue: Any, arguments: list[str], code: int, words: str) -> None:
+    result = vogue(*arguments)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_errors_are_one_json_document_too(vogue: Any, server: FakeServer) -> None:
+    result = vogue("run", "x", "--guidance", "nan", "--json")
+    assert json.loads(result.stdout)["error"]["param"] == "guidance" and result.stderr == ""
+    server.fail_next(*[httpx.ConnectError("refused")] * 9)
+    result = vogue("run", "x")
+    assert result.exit_code == ExitCode.UNAVAILABLE and "`vogue serve`" in result.stderr
+
+
+def test_what_the_server_says_is_shown(vogue: Any, server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "long.mp4").write_bytes(b"clip")
+    real = server._handle
+
+    def refuse_uploads(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/uploads":
+            server.fail_next(LimitExceeded("video1 lasts 10800.0 s, and at most 1800 s are accepted", param="file"))
+        return real(request)
+
+    server._handle = refuse_uploads  # type: ignore[method-assign]
+    result = vogue("run", "x", "--source", "long.mp4")
+    assert result.exit_code == ExitCode.REQUEST_INVALID
+    assert "error (file): video1 lasts 10800.0 s, and at most 1800 s are accepted" in result.stderr
+
+
+def test_exit_codes_of_errors() -> None:
+    assert exit_code_of(ServiceOverloaded("full")) == ExitCode.UNAVAILABLE
+    assert exit_code_of(DeviceOutOfMemory("full")) == ExitCode.UNAVAILABLE
+    assert exit_code_of(TurnConflict("late")) == ExitCode.REQUEST_INVALID
+    assert exit_code_of(WeightsMismatch("odd")) == ExitCode.UNFORESEEN
+
+
+def test_commands_of_other_rooms_are_found_by_entry_point(vogue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint("bake", "tests_bakery:register", cli_app.COMMANDS_GROUP),
+        EntryPoint("steal", "no_such_module_at_all:register", cli_app.COMMANDS_GROUP),
+    ]
+    monkeypatch.setattr(cli_app, "_extensions", lambda: points)
+
+    def register(app: typer.Typer) -> None:
+        @app.command()
+        def bake(loaves: int = 1) -> None:
+            if loaves > 3:
+                raise ServiceOverloaded("the oven is full")
+            typer.echo(f"{loaves} baked")
+
+    monkeypatch.setattr(
+        EntryPoint, "load", lambda point: register if point.name == "bake" else __import__(point.module)
+    )
+    assert vogue("bake", "--loaves", "2").stdout == "2 baked\n"
+    full = vogue("bake", "--loaves", "4")
+    assert full.exit_code == ExitCode.UNAVAILABLE and "the oven is full" in full.stderr
+    missing = vogue("steal")
+    assert missing.exit_code == ExitCode.UNFORESEEN and "vogue-video[serve]" in missing.stderr
+    assert {"bake", "steal", "run"} <= set(vogue("--help").stdout.split())
+
+
+def test_the_script_runs_as_a_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vogue.cli", "run", "x", "--json", "--server", "http://127.0.0.1:9"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "service_unavailable"
