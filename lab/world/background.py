@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .scene import CANVAS_PX, PLAIN_BACKGROUNDS
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 
 
 @lru_cache(maxsize=64)
@@ -27,7 +27,8 @@ def draw_background(name: str, size: int) -> NDArray[np.uint8]:
         picture = _SCENERY[name](x, y, 1.0 / step)
     drawn = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
     drawn.flags.writeable = False
-    return drawn
+    result: NDArray[np.uint8] = drawn
+    return result
 
 
 def _blend(top: tuple[int, int, int], bottom: tuple[int, int, int], weight: Field) -> Field:
@@ -36,7 +37,8 @@ def _blend(top: tuple[int, int, int], bottom: tuple[int, int, int], weight: Fiel
 
 
 def _cover(distance: Field, scale: float, softness_px: float = 1.0) -> Field:
-    return np.clip(0.5 - distance * scale / softness_px, 0, 1)
+    result: Field = np.clip(0.5 - distance * scale / softness_px, 0, 1)
+    return result
 
 
 def _sky(x: Field, y: Field, scale: float) -> Field:
@@ -76,7 +78,8 @@ def _bricks(x: Field, y: Field, scale: float) -> Field:
     mortar = _cover(seam - 0.5, scale)[..., None]
     tone = np.mod(course * 5 + np.floor(shifted / 16) * 3, 4)[..., None]
     brick = np.array([126, 84, 72], np.float32) + tone * np.array([4, 3, 3], np.float32)
-    return brick + mortar * (np.array([152, 128, 116], np.float32) - brick)
+    result: Field = brick + mortar * (np.array([152, 128, 116], np.float32) - brick)
+    return result
 
 
 _SCENERY: Final[dict[str, Callable[[Field, Field, float], Field]]] = {

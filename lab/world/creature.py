@@ -6,12 +6,12 @@ one part or in one colour are therefore made by changing one digit (`relative`).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 
 BODIES: Final = ("round", "block", "egg", "drop")
 EARS: Final = ("tuft", "pointed", "round", "long", "horns")
@@ -66,7 +66,7 @@ def line_up(identity: int, count: int, rng: np.random.Generator) -> tuple[int, .
     return (*others[:place], identity, *others[place:])
 
 
-def paint_creature(identity: int, u: Field, v: Field, radius: Field) -> tuple[Field, Field]:
+def paint_creature(identity: int, u: Field, v: Field, radius: Field | np.float32) -> tuple[Field, Field]:
     """Colour [T, n, n, 3] and opacity [T, n, n] at points (u, v) in radii around the centre; `radius` is in pixels."""
     chosen = parts(identity)
     fur = FURS[chosen["fur"]]
@@ -112,7 +112,8 @@ def _body(kind: str, side: Field, v: Field) -> Field:
     if kind == "block":
         corner = np.float32(0.22)
         a, b = np.maximum(side - 0.72 + corner, 0), np.maximum(np.abs(v - 0.14) - 0.68 + corner, 0)
-        return np.sqrt(a * a + b * b) - corner
+        result: Field = np.sqrt(a * a + b * b) - corner
+        return result
     if kind == "egg":
         return _ellipse(side * (1 - 0.22 * (v - 0.1)), v - 0.10, 0.62, 0.80)
     return _ellipse(side * (1 - 0.42 * np.minimum(v - 0.2, 0.6)), v - 0.12, 0.74, 0.76)
@@ -128,11 +129,13 @@ def _ears(kind: str, side: Field, v: Field) -> Field:
     if kind == "long":
         return _ellipse(side - 0.34, v + 0.78, 0.17, 0.48)
     stalk = np.maximum(np.abs(side - 0.30) - 0.07, np.abs(v + 0.72) - 0.34)
-    return np.minimum(stalk, _ellipse(side - 0.30, v + 1.04, 0.20, 0.20))
+    result: Field = np.minimum(stalk, _ellipse(side - 0.30, v + 1.04, 0.20, 0.20))
+    return result
 
 
 def _wedge(x: Field, y: Field) -> Field:
-    return np.maximum((np.abs(x) * 1.9 - (y + 0.22)) * np.float32(0.466), y - 0.62)
+    result: Field = np.maximum((np.abs(x) * 1.9 - (y + 0.22)) * np.float32(0.466), y - 0.62)
+    return result
 
 
 def _eyes(kind: str, u: Field, side: Field, v: Field) -> list[tuple[Field, tuple[int, int, int]]]:

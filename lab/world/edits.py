@@ -77,9 +77,9 @@ def edited_region(scene: Scene, edit: Edit, num_frames: int, size: int = CANVAS_
             kept |= coverage(actor, num_frames, size)
         return widen(~kept, REGION_MARGIN_PX)
     region = np.zeros((num_frames, size, size), np.bool_)
-    for actor in (edit.before, edit.after):
-        if actor is not None:
-            region |= coverage(actor, num_frames, size)
+    for touched in (edit.before, edit.after):
+        if touched is not None:
+            region |= coverage(touched, num_frames, size)
     return widen(region, REGION_MARGIN_PX)
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from .segment import Blob, close
 from .shape import distance
 from .style import TILE_PX, apply_style
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 Clip = NDArray[np.uint8]
 
 # A search in two rounds, coarse then fine, over radius and centre.

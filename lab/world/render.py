@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from .scene import CANVAS_PX, CLIP_FRAMES, COLORS, Actor, Creature, Scene, Subje
 from .shape import distance
 from .style import apply_style
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 
 _STRIPE_PERIOD_PX: Final = 9.0
 _STRIPE_PX: Final = 2.8
@@ -77,14 +77,17 @@ def ink(material: str, u: Field, v: Field, scale: float) -> Field:
     """How much of a material's ink covers each point, 0–1; offsets from the subject's centre in pixels of the output."""
     if material == "plain":
         return np.zeros((), np.float32)
+    covered: Field
     if material == "striped":
         period = np.float32(_STRIPE_PERIOD_PX * scale)
         # Diagonal lines: a step of one pixel across is 1/√2 of a pixel's distance.
         off = np.abs(np.mod(u + v, period) - period / 2) * np.float32(0.7071)
-        return np.clip(np.float32(_STRIPE_PX * scale / 2 + 0.5) - off, 0, 1)
-    period = np.float32(_DOT_PERIOD_PX * scale)
-    across, down = (np.mod(axis + period / 2, period) - period / 2 for axis in (u, v))
-    return np.clip(np.float32(_DOT_RADIUS_PX * scale + 0.5) - np.sqrt(across * across + down * down), 0, 1)
+        covered = np.float32(_STRIPE_PX * scale / 2 + 0.5) - off
+    else:
+        period = np.float32(_DOT_PERIOD_PX * scale)
+        across, down = (np.mod(axis + period / 2, period) - period / 2 for axis in (u, v))
+        covered = np.float32(_DOT_RADIUS_PX * scale + 0.5) - np.sqrt(across * across + down * down)
+    return np.clip(covered, np.float32(0), np.float32(1))
 
 
 def _surface(subject: Subject, u: Field, v: Field, scale: float) -> Field:

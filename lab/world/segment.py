@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .background import draw_background
 from .edits import widen
 from .render import INK_SHADE
-from .scene import BACKGROUNDS, COLORS, STYLES
+from .scene import BACKGROUNDS, CLIP_FRAMES, COLORS, STYLES
 from .style import apply_style
 
 Clip = NDArray[np.uint8]
@@ -84,8 +84,9 @@ def find_tracks(clip: Clip, backdrop: Clip, style: str, *, by_color: bool = True
     mask = step > _threshold(backdrop, style)
     blobs = _blobs(clip, mask, style, by_color and style in _CLEAN_STYLES)
     tracks: list[Track] = []
+    gate = _GATE_PX * max(1.0, (CLIP_FRAMES - 1) / max(1, len(clip) - 1))
     for frame in range(len(clip)):
-        _extend(tracks, [blob for blob in blobs if blob.frame == frame])
+        _extend(tracks, [blob for blob in blobs if blob.frame == frame], gate)
     long_enough = max(1, round(_MIN_LIFE * len(clip)))
     return [
         track
@@ -215,7 +216,7 @@ def main_color(clip: Clip, track: Track, style: str) -> str:
     return palette(style)[0][int(votes.argmax())]
 
 
-def _extend(tracks: list[Track], blobs: list[Blob]) -> None:
+def _extend(tracks: list[Track], blobs: list[Blob], gate: float) -> None:
     """Give each track the nearest blob of its colour, nearest pairs first; blobs left over begin tracks of their own."""
     pairs = sorted(
         (float(np.hypot(track.blobs[-1].x - blob.x, track.blobs[-1].y - blob.y)), at, index)
@@ -226,7 +227,7 @@ def _extend(tracks: list[Track], blobs: list[Blob]) -> None:
     taken_tracks: set[int] = set()
     taken: set[int] = set()
     for distance, at, index in pairs:
-        if distance <= _GATE_PX and at not in taken_tracks and index not in taken:
+        if distance <= gate and at not in taken_tracks and index not in taken:
             tracks[at].blobs.append(blobs[index])
             taken_tracks.add(at)
             taken.add(index)

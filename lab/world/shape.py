@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 
 
 def distance(shape: str, u: Field, v: Field) -> Field:
@@ -43,7 +43,8 @@ def _triangle(u: Field, v: Field) -> Field:
     top, base, half = -1.0, 0.78, 1.04
     slope = (base - top) / half
     side = (np.abs(u) * np.float32(slope) - (v - np.float32(top))) * np.float32(1 / math.hypot(slope, 1.0))
-    return np.maximum(side, v - np.float32(base))
+    result: Field = np.maximum(side, v - np.float32(base))
+    return result
 
 
 def _cross(u: Field, v: Field) -> Field:
@@ -61,7 +62,8 @@ def _star(u: Field, v: Field) -> Field:
     along, off = length * np.cos(angle), length * np.sin(angle)
     edge_x, edge_y = waist * math.cos(fifth) - tip, waist * math.sin(fifth)
     norm = math.hypot(edge_x, edge_y)
-    return ((along - np.float32(tip)) * np.float32(edge_y / norm)) - off * np.float32(edge_x / norm)
+    result: Field = ((along - np.float32(tip)) * np.float32(edge_y / norm)) - off * np.float32(edge_x / norm)
+    return result
 
 
 def _heart(u: Field, v: Field) -> Field:
@@ -70,7 +72,8 @@ def _heart(u: Field, v: Field) -> Field:
     a, rise = np.abs(u), np.float32(0.08) - v
     body = (a + np.abs(rise) - half) * np.float32(math.sqrt(0.5))
     lobe = np.sqrt((a - half / 2) ** 2 + (rise - half / 2) ** 2) - half * np.float32(math.sqrt(0.5))
-    return np.minimum(body, lobe)
+    result: Field = np.minimum(body, lobe)
+    return result
 
 
 _SHAPES: Final[dict[str, Callable[[Field, Field], Field]]] = {

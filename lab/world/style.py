@@ -31,7 +31,8 @@ def edges(clip: Clip) -> NDArray[np.float32]:
     across = np.abs(wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2])
     down = np.abs(wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1])
     step = np.maximum(across, down).max(axis=-1).astype(np.float32)  # [T, H, W]
-    return np.clip((step - 24.0) / 60.0, 0.0, 1.0)
+    result: NDArray[np.float32] = np.clip((step - 24.0) / 60.0, 0.0, 1.0)
+    return result
 
 
 def _none(clip: Clip) -> Clip:
@@ -69,7 +70,8 @@ def _blueprint(clip: Clip) -> Clip:
 
 
 def _bytes(pixels: NDArray[np.float32]) -> Clip:
-    return np.clip(pixels + np.float32(0.5), 0.0, 255.0).astype(np.uint8)
+    result: NDArray[np.uint8] = np.clip(pixels + np.float32(0.5), 0.0, 255.0).astype(np.uint8)
+    return result
 
 
 _STYLES: Final[dict[str, Callable[[Clip], Clip]]] = {

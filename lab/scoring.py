@@ -1,0 +1,172 @@
+"""How well a made picture or clip does what its case asks: facts read by the analyser, and exact targets. Nothing learned.
+
+Shares are 0 or 1 a fact and get Wilson intervals; decibels are means a case and get normal ones. A subject that is not
+there counts as wrong in all its facts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .world.analyse import ClipFacts, SubjectFacts, analyse
+from .world.cases import Case
+from .world.edits import Edit
+from .world.scene import Actor, Scene, Subject
+from .world.validate import compare
+
+Clip = NDArray[np.uint8]
+CEILING_DB: Final = 60.0
+NEAR_PX: Final = 8.0
+FACTS: Final = ("colour", "shape", "material", "motion")
+_Z: Final = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95 % interval over `count` values."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+def psnr(made: Clip, exact: Clip, mask: NDArray[np.bool_] | None = None) -> float:
+    """Peak signal-to-noise ratio in dB over all pixels or those of a mask [T, H, W]; at most 60, NaN without a pixel."""
+    error = (made.astype(np.float64) - exact.astype(np.float64)) ** 2
+    if mask is not None:
+        error = error[mask]
+    if error.size == 0:
+        return math.nan
+    return min(CEILING_DB, 10 * math.log10(255.0**2 / max(float(error.mean()), 1e-12)))
+
+
+def estimate(values: Sequence[float], *, share: bool) -> Estimate:
+    """Mean and 95 % interval: Wilson's for shares, the normal one for others."""
+    count = len(values)
+    if count == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    mean = float(np.mean(values))
+    if share:
+        centre = (mean + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+        reach = _Z / (1 + _Z**2 / count) * math.sqrt(mean * (1 - mean) / count + _Z**2 / (4 * count**2))
+        return Estimate(mean, centre - reach, centre + reach, count)
+    reach = _Z * float(np.std(values, ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return Estimate(mean, mean - reach, mean + reach, count)
+
+
+def score_case(case: Case, made: Clip) -> dict[str, list[float]]:
+    """All scores of one case by name; names ending in "dB" are means, all others shares."""
+    facts = analyse(made)
+    if case.edit is not None and case.source is not None and case.mask is not None:
+        return _score_edit(case, case.edit, made, facts)
+    scores = _score_scene(case.target_scene, facts, video=len(made) > 1, placed=case.first_frame is not None)
+    if case.first_frame is not None:
+        scores["first frame dB"] = [psnr(made[:1], case.first_frame)]
+    return scores
+
+
+def merge(rows: Iterable[Mapping[str, Sequence[float]]]) -> dict[str, Estimate]:
+    """Scores of many cases to one estimate a name, in order of first appearance."""
+    gathered: dict[str, list[float]] = {}
+    for row in rows:
+        for name, values in row.items():
+            gathered.setdefault(name, []).extend(value for value in values if not math.isnan(value))
+    return {name: estimate(values, share=not name.endswith("dB")) for name, values in gathered.items()}
+
+
+def edit_done(edit: Edit, facts: ClipFacts) -> bool:
+    """Whether what was asked is there; what else may have changed is scored apart."""
+    if edit.kind == "style":
+        return facts.style == edit.value
+    if edit.kind == "background":
+        return facts.background == edit.value
+    if edit.kind == "delete" and edit.before is not None:
+        return _seen_near(edit.before, facts) is None
+    if edit.after is None or not isinstance(edit.after, Subject):
+        return False
+    seen = _seen_near(edit.after, facts)
+    if seen is None:
+        return False
+    wanted = {
+        "recolour": ("color",),
+        "swap": ("shape", "color"),
+        "insert": ("shape", "color"),
+        "material": ("material",),
+        "size": ("size",),
+        "motion": ("motion",),
+    }[edit.kind]
+    return all(getattr(seen, fact) == getattr(edit.after, fact) for fact in wanted)
+
+
+def _score_edit(case: Case, edit: Edit, made: Clip, facts: ClipFacts) -> dict[str, list[float]]:
+    video = len(made) > 1
+    # A style that drops colour and shape leaves background, style and number to compare.
+    kept = (
+        right
+        for fact, right in compare(case.target_scene, facts, video=video)
+        if edit.kind != "style" or fact in ("background", "style", "found")
+    )
+    scores = {
+        "done": [float(edit_done(edit, facts))],
+        f"done, {edit.kind}": [float(edit_done(edit, facts))],
+        "all facts": [float(all(kept))],
+        "target dB": [psnr(made, case.target)],
+        f"target, {edit.kind} dB": [psnr(made, case.target)],
+    }
+    if edit.kind != "style" and case.mask is not None:
+        outside = psnr(made, case.target, ~case.mask)
+        scores["outside dB"] = [outside]
+        scores[f"outside, {edit.kind} dB"] = [outside]
+    return scores
+
+
+def _score_scene(scene: Scene, facts: ClipFacts, *, video: bool, placed: bool) -> dict[str, list[float]]:
+    """Facts of a wholly generated scene. Where places are free, subjects are paired so that most facts agree."""
+    pairs = list(_pair_by_place(scene, facts) if placed else _pair_by_facts(scene, facts))
+    asked = FACTS if video else FACTS[:-1]
+    right = {fact: [float(_agrees(fact, actor, seen)) for actor, seen in pairs] for fact in asked}
+    count = len(facts.subjects) == len(scene.subjects)
+    background = facts.background == scene.background
+    everything = count and background and all(all(values) for values in right.values())
+    return {**right, "background": [float(background)], "count": [float(count)], "all facts": [float(everything)]}
+
+
+def _agrees(fact: str, actor: Actor, seen: SubjectFacts | None) -> bool:
+    name = {"colour": "color"}.get(fact, fact)
+    return seen is not None and bool(getattr(seen, name) == getattr(actor, name, None))
+
+
+def _pair_by_facts(scene: Scene, facts: ClipFacts) -> list[tuple[Actor, SubjectFacts | None]]:
+    seen: list[SubjectFacts | None] = [*facts.subjects[:6], *[None] * len(scene.subjects)]
+
+    def agreement(order: tuple[SubjectFacts | None, ...]) -> int:
+        # Colour first: it is what a person would go by to say which subject is which.
+        weights = dict(zip(FACTS, (5, 4, 1, 2), strict=True))
+        matched = zip(scene.subjects, order, strict=True)
+        return sum(weights[fact] * _agrees(fact, actor, one) for actor, one in matched for fact in FACTS)
+
+    best = max(permutations(seen, len(scene.subjects)), key=agreement)
+    return list(zip(scene.subjects, best, strict=True))
+
+
+def _pair_by_place(scene: Scene, facts: ClipFacts) -> Iterator[tuple[Actor, SubjectFacts | None]]:
+    for actor in scene.subjects:
+        yield actor, _seen_near(actor, facts)
+
+
+def _seen_near(actor: Actor, facts: ClipFacts) -> SubjectFacts | None:
+    """The subject that is seen where `actor` starts, if any is."""
+    by_distance = sorted(
+        (math.hypot(one.x - actor.x, one.y - actor.y), index) for index, one in enumerate(facts.subjects)
+    )
+    if not by_distance or by_distance[0][0] > NEAR_PX:
+        return None
+    return facts.subjects[by_distance[0][1]]
