@@ -1,0 +1,70 @@
+# Two commands are all a new user needs: `make demo` and `make test`. Both install first, into .venv, and only once.
+
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+ROOMS := schemas engines graph services lab weights
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3.12` names another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+# The exact torch. On Linux its plain wheel brings gigabytes of CUDA, so `install` looks for the CPU build first;
+# `make install TORCH_ANY=1` on a machine with a GPU takes the plain one.
+TORCH := 2.13.0
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: help install demo test lint format types schema clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+install: $(STAMP) ## Make .venv with everything that the mini model, its training and the tests need
+
+$(PY):
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "VOGUE needs Python 3.11 or newer, and none is on PATH. Install one, or say where it is: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
+		|| { rm -rf $(VENV); $(PYTHON) -m pip --version >/dev/null 2>&1 && $(PYTHON) -m venv --without-pip $(VENV) \
+			&& $(PYTHON) -m pip --python $(PY) install --quiet pip; } \
+		|| { rm -rf $(VENV); echo "$(PYTHON) can make no virtual environment (Debian and Ubuntu split it off: apt install python3-venv)" >&2; exit 1; }
+
+$(STAMP): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --upgrade pip
+	@$(PY) -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "$(TORCH)")' 2>/dev/null || { \
+		echo "installing torch $(TORCH)"; \
+		if [ "$$(uname -s)" = Linux ] && [ -z "$(TORCH_ANY)" ]; then \
+			$(PY) -m pip install --quiet "torch==$(TORCH)+cpu" 2>/dev/null \
+				|| $(PY) -m pip install --quiet --index-url $(TORCH_CPU_INDEX) "torch==$(TORCH)" 2>/dev/null; \
+		fi || $(PY) -m pip install --quiet "torch==$(TORCH)"; }
+	$(PY) -m pip install --quiet --editable ".[serve,train,dev]"
+	@touch $(STAMP)
+
+demo: install ## Start a server, make three clips, write them and a contact sheet to out/, stop the server
+	$(PY) -m vogue.lab.demo
+
+test: lint ## Everything that must hold before a change is merged
+	$(PY) -m pytest
+
+lint: install types ## Style, layout, types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	MYPYPATH=build/types $(VENV)/bin/mypy -p vogue
+
+# An editable install maps `vogue` to several folders by an import hook, which a type checker cannot follow; links can.
+types: # the tree of links that `lint` checks
+	@rm -rf build/types && mkdir -p build/types/vogue
+	@for path in sdk/*; do ln -s ../../../$$path build/types/vogue/; done
+	@for room in $(ROOMS); do ln -s ../../../$$room build/types/vogue/; done
+
+format: install ## Lay the code out, and mend what the linter can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+schema: install ## Write docs/schema.json, the JSON Schema of every contract, for review
+	$(PY) -m vogue.lab.schema_snapshot docs/schema.json
+
+clean: ## Remove what can be made again, but not .vogue (jobs and media)
+	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
