@@ -105,9 +105,9 @@ class Jobs:
         """See `AsyncJobs.get`."""
         return JobHandle(run(self._jobs.get(job_id)))
 
-    def list(self, limit: int = 20) -> list[JobHandle]:
+    def list(self, limit: int = 20, before: str | None = None) -> list[JobHandle]:
         """See `AsyncJobs.list`."""
-        return [JobHandle(job) for job in run(self._jobs.list(limit))]
+        return [JobHandle(job) for job in run(self._jobs.list(limit, before))]
 
     def cancel(self, job_id: str) -> JobHandle:
         """See `AsyncJobs.cancel`."""

@@ -46,9 +46,10 @@ class AsyncJobs:
         """
         return await self._ask("GET", job_id)
 
-    async def list(self, limit: int = 20) -> list[AsyncJobHandle]:
-        """The newest jobs first."""
-        content = (await self._exchange.call("GET", "/v1/jobs", params={"limit": limit})).content
+    async def list(self, limit: int = 20, before: str | None = None) -> list[AsyncJobHandle]:
+        """The newest jobs first, starting below the job `before`."""
+        params = {"limit": limit} if before is None else {"limit": limit, "before": before}
+        content = (await self._exchange.call("GET", "/v1/jobs", params=params)).content
         return [AsyncJobHandle(self._exchange, read_as(Job, json.dumps(entry))) for entry in list_entries(content)]
 
     async def cancel(self, job_id: str) -> AsyncJobHandle:

@@ -136,6 +136,9 @@ class FakeServer:
 
     def _list(self, request: httpx.Request) -> httpx.Response:
         newest = [record.job.model_dump(mode="json") for record in reversed(self.stage.records.values())]
+        before = request.url.params.get("before")
+        if before is not None:
+            newest = newest[[job["id"] for job in newest].index(self.stage.record(before).job.id) + 1 :]
         limit = int(request.url.params.get("limit", "20"))
         return httpx.Response(200, json={"object": "list", "data": newest[:limit]})
 

@@ -22,7 +22,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `vogue
 def jobs(
     ctx: typer.Context,
     job_id: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Show this one only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many to list.")] = 20,
     server: ServerOption = None,
     json: JsonFlag = False,
 ) -> None:

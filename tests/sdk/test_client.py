@@ -148,6 +148,7 @@ async def test_ids_of_nothing(client: Any) -> None:
 async def test_jobs_are_listed_newest_first(client: Any) -> None:
     ids = [(await do(client.generate(f"ball {n}"))).id for n in range(3)]
     assert [job.id for job in await do(client.jobs.list(limit=2))] == [ids[2], ids[1]]
+    assert [job.id for job in await do(client.jobs.list(before=ids[1]))] == [ids[0]]
 
 
 async def test_cancel(client: Any) -> None:
