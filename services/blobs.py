@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Collection
@@ -179,9 +180,13 @@ class BlobStore:
         for place in [*self._blobs.glob("*/*"), *self.scratch.iterdir()]:
             try:
                 facts = place.stat()
-                if facts.st_mtime < before and place.name not in keep:
-                    place.unlink()
-                    freed += facts.st_size
+                if facts.st_mtime >= before or place.name in keep:
+                    continue
+                if place.is_dir():
+                    shutil.rmtree(place, ignore_errors=True)  # a dead process's workspace
+                    continue
+                place.unlink()
+                freed += facts.st_size
             except FileNotFoundError:
                 continue  # another sweep was faster
         return freed

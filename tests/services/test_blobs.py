@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_pieces_make_the_same_blob(tmp_path_factory: pytest.TempPathFactory, dat
     store = BlobStore(tmp_path_factory.getbasetemp() / "pieces")
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     with store.writer() as writer:
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             writer.write(data[start:stop])
         _, sha256 = writer.finish()
     assert sha256 == store.put(data, "any").sha256

@@ -1,0 +1,70 @@
+"""The application: six deployments and how they are wired. `serve run serve_config.yaml` and `vogue serve` both call `build`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+
+from vogue.schemas.presets import get_preset
+from vogue.schemas.wire import validate
+
+from . import deployments
+from .config import AppConfig, DeploymentConfig
+
+__all__ = ["APP_NAME", "build"]
+
+APP_NAME = "vogue"
+
+_SHUTDOWN_S = 10.0
+"""Enough to finish a step. Jobs need no longer: they go on after the next start."""
+
+
+def build(args: dict[str, Any] | AppConfig) -> Application:
+    """Check the settings and wire the deployments.
+
+    Args:
+        args: `AppConfig`, or its fields as `serve_config.yaml` gives them.
+
+    Raises:
+        RequestInvalid: an unknown field or preset, or a setting that cannot work here.
+    """
+    config = args if isinstance(args, AppConfig) else validate(AppConfig, args)
+    get_preset(config.preset)
+    # Replicas start in folders of their own, where a relative path would mean another place.
+    config = config.model_copy(
+        update={
+            "state_dir": config.state_dir.expanduser().resolve(),
+            "weights_dir": config.weights_dir.expanduser().resolve() if config.weights_dir is not None else None,
+        }
+    )
+    config.state_dir.mkdir(parents=True, exist_ok=True)
+
+    understanding = _deploy(deployments.UnderstandingDeployment, "Understanding", config.understanding).bind(config)
+    connector = _deploy(deployments.ConnectorDeployment, "Connector", config.connector).bind(config)
+    denoiser = _deploy(deployments.DenoiserDeployment, "Denoiser", config.denoiser).bind(config)
+    codec = _deploy(deployments.CodecDeployment, "Codec", config.codec).bind(config)
+    orchestrator = _deploy(deployments.OrchestratorDeployment, "Orchestrator", config.orchestrator).bind(
+        config, understanding, connector, denoiser, codec
+    )
+    engines = {"understanding": understanding, "connector": connector, "denoiser": denoiser, "codec": codec}
+    gateway: Application = _deploy(deployments.GatewayDeployment, "Gateway", config.gateway).bind(
+        config, orchestrator, engines
+    )
+    return gateway
+
+
+def _deploy(shell: type, name: str, own: DeploymentConfig) -> serve.Deployment:
+    """A deployment with what it claims. Dead replicas are noticed within two seconds."""
+    return serve.deployment(
+        shell,
+        name=name,
+        num_replicas=own.num_replicas,
+        max_ongoing_requests=own.max_ongoing_requests,
+        ray_actor_options={"num_cpus": own.num_cpus, "num_gpus": own.num_gpus},
+        graceful_shutdown_timeout_s=_SHUTDOWN_S,
+        graceful_shutdown_wait_loop_s=0.5,
+        health_check_period_s=2.0,
+        health_check_timeout_s=30.0,
+    )

@@ -1,0 +1,212 @@
+"""The `Codec` port over the VAE and ffmpeg: the only place where files become pixels and pixels files."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vogue.engines.conditioning import Canvas, Visual, codec_pixels
+from vogue.engines.loading import load_vae
+from vogue.engines.media import (
+    DEFAULT_FPS,
+    MediaInfo,
+    MediaLimits,
+    probe,
+    read_image,
+    read_video,
+    write_image,
+    write_video,
+)
+from vogue.engines.models.vae import VAE
+from vogue.engines.pipeline import frames_of
+from vogue.engines.preprocess import causal_frames, fit_source
+from vogue.schemas.config import Preset
+from vogue.schemas.errors import MediaUnreadable
+from vogue.schemas.references import Artifact, MediaKind, PreparedVisual, TensorRef
+from vogue.schemas.stages import (
+    DecodedMedia,
+    DecodeRequest,
+    EncodeVisualRequest,
+    MediaFacts,
+    PrepareRequest,
+    PreviewRequest,
+    ProbeRequest,
+)
+
+from .workplace import TorchThread, Workplace, array_of, tensor_of
+
+__all__ = ["CodecService", "media_limits"]
+
+_PICTURES = {"png": "image/png", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
+_VIDEOS = {"mp4": "video/mp4", "webm": "video/webm", "gif": "image/gif", "webp": "image/webp"}
+_TEMPORARY = "vogue-codec-"
+
+
+def media_limits(preset: Preset, threads: int) -> MediaLimits:
+    """What the preset allows a stranger's file to be."""
+    limits = preset.limits
+    return MediaLimits(
+        max_bytes=limits.max_upload_bytes,
+        max_pixels=limits.max_source_pixels,
+        max_duration_s=limits.max_source_duration_s,
+        threads=threads,
+    )
+
+
+class CodecService:
+    """Files ↔ frames ↔ latents. Media work runs in processes of its own, networks on one thread."""
+
+    def __init__(self, vae: VAE, place: Workplace) -> None:
+        self._vae = vae
+        self._place = place
+        self._blobs = place.blobs
+        self._limits = media_limits(place.preset, place.config.codec.threads)
+        self._thread = TorchThread("vae")
+
+    @classmethod
+    def load(cls, place: Workplace) -> CodecService:
+        """Load the preset's VAE."""
+        tiling = place.preset.limits.max_area_px > 512 * 512
+        return cls(load_vae(place.weights, place.preset.vae, place.device, place.dtype, tiling=tiling), place)
+
+    async def probe(self, request: ProbeRequest) -> MediaFacts:
+        """Look at an upload before anything is made of it."""
+        info = await asyncio.to_thread(probe, self._blobs.path(request.original), self._limits, param="file")
+        if info.kind == "audio":
+            raise MediaUnreadable(f"{request.filename!r} holds sound, but no picture", param="file")
+        kind = MediaKind(info.kind)
+        return MediaFacts(
+            kind=kind,
+            media_type=_media_type(info, kind),
+            height_px=info.height_px,
+            width_px=info.width_px,
+            num_frames=info.num_frames or 1,
+            fps=float(info.fps or DEFAULT_FPS) if kind is MediaKind.VIDEO else 0.0,
+            has_audio=info.has_audio,
+        )
+
+    async def prepare(self, request: PrepareRequest) -> PreparedVisual:
+        """Decode an upload once into lossless frames."""
+        parameters = request.model_dump(mode="json", exclude={"original": True, "visual": {"upload_id"}})
+
+        async def compute() -> PreparedVisual:
+            return await asyncio.to_thread(self._prepare, request)
+
+        return await self._place.cached(
+            "codec.prepare", PreparedVisual, parameters, (request.original.sha256,), compute
+        )
+
+    def _prepare(self, request: PrepareRequest) -> PreparedVisual:
+        path = self._blobs.path(request.original)
+        info = probe(path, self._limits, param=request.visual.tag)
+        fields: dict[str, Any]
+        if info.kind == "video":
+            fields = self._read_clip(path, info, request)
+        else:
+            frame = read_image(path, self._limits, param=request.visual.tag)
+            fields = {"frames": self._blobs.put_tensor(frame[None]), "fps": self._place.preset.fps}
+        return PreparedVisual(
+            tag=request.visual.tag,
+            role=request.visual.role,
+            kind=MediaKind(info.kind),
+            has_audio=info.has_audio,
+            source_frames=info.num_frames or 1,
+            original=request.original,
+            **fields,
+        )
+
+    def _read_clip(self, path: Path, info: MediaInfo, request: PrepareRequest) -> dict[str, Any]:
+        """A clip at the canvas, its frames and rate, and what was changed."""
+        size = fit_source(
+            info.height_px, info.width_px, request.height_px, request.width_px, self._place.preset.area_px
+        )
+        clip = read_video(
+            path,
+            self._limits,
+            max_frames=request.max_frames,
+            size=(size.resized_height, size.resized_width),
+            param=request.visual.tag,
+        )
+        used = causal_frames(len(clip.frames), request.max_frames)
+        notices = []
+        expected = causal_frames(info.num_frames or 1, request.max_frames)
+        if used < expected:
+            notices.append(
+                f"{request.visual.tag}: only {len(clip.frames)} of {info.num_frames} frames could be decoded; the first {used} are used"
+            )
+        if info.variable_frame_rate:
+            notices.append(
+                f"{request.visual.tag} has a varying frame rate; its average, {float(clip.fps):.2f} fps, is used"
+            )
+        frames = clip.frames[:used, : size.height, : size.width]
+        return {"frames": self._blobs.put_tensor(frames), "fps": float(clip.fps), "notices": tuple(notices)}
+
+    async def encode(self, request: EncodeVisualRequest) -> TensorRef:
+        """Normalised latents [C, T, h, w] of a prepared visual."""
+        visual = request.visual
+        parameters = {
+            "role": visual.role,
+            "kind": visual.kind,
+            "height_px": request.height_px,
+            "width_px": request.width_px,
+        }
+
+        async def compute() -> TensorRef:
+            return await self._thread.run(self._encode, request)
+
+        return await self._place.cached("codec.encode", TensorRef, parameters, (visual.frames.sha256,), compute)
+
+    @torch.inference_mode()
+    def _encode(self, request: EncodeVisualRequest) -> TensorRef:
+        visual = Visual(request.visual.role, request.visual.kind, self._blobs.get_tensor(request.visual.frames))
+        canvas = Canvas(request.height_px, request.width_px, self._place.preset.area_px)
+        pixels = codec_pixels(visual, canvas).to(self._place.device, self._place.dtype)
+        return self._blobs.put_tensor(array_of(self._vae.encode(pixels)[0]))
+
+    async def decode(self, request: DecodeRequest) -> DecodedMedia:
+        """Frames, file and poster of latents."""
+        frames = await self._thread.run(self._decode, request.latents)
+        return await asyncio.to_thread(self._write, frames, request)
+
+    @torch.inference_mode()
+    def _decode(self, latents: TensorRef) -> NDArray[np.uint8]:
+        stored = tensor_of(self._blobs.get_tensor(latents)).to(self._place.device, self._place.dtype)
+        return frames_of(self._vae.decode(stored[None])[0])
+
+    def _write(self, frames: NDArray[np.uint8], request: DecodeRequest) -> DecodedMedia:
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
+            poster = self._picture(frames[0], Path(folder) / "poster.png")
+            media = poster
+            if request.kind is MediaKind.VIDEO:
+                path = Path(folder) / "clip.mp4"
+                sound = self._blobs.path(request.audio_from) if request.audio_from is not None else None
+                write_video(
+                    frames, request.fps, path, audio_from=sound, comment=request.comment or None, limits=self._limits
+                )
+                media = self._blobs.put_file(path, "video/mp4")
+            return DecodedMedia(frames=self._blobs.put_tensor(frames), media=media, poster=poster)
+
+    def _picture(self, frame: NDArray[np.uint8], path: Path) -> Artifact:
+        write_image(frame, path)
+        return self._blobs.put_file(path, "image/png")
+
+    async def preview(self, request: PreviewRequest) -> Artifact:
+        """The middle frame of latents on the way."""
+        frames = await self._thread.run(self._decode, request.latents)
+
+        def write() -> Artifact:
+            with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
+                return self._picture(frames[len(frames) // 2], Path(folder) / "preview.png")
+
+        return await asyncio.to_thread(write)
+
+
+def _media_type(info: MediaInfo, kind: MediaKind) -> str:
+    known = _VIDEOS if kind is MediaKind.VIDEO else _PICTURES
+    return known.get(info.container.value, f"{kind.value}/{info.container.value}")

@@ -1,0 +1,278 @@
+"""The six Ray Serve deployments: thin shells that put each service into a process of its own.
+
+Nothing is decided here. Constructors run in the replica's process, so weights are loaded where they are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from vogue.graph.state import Ports
+from vogue.schemas.errors import ServiceError
+from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
+from vogue.schemas.plan import Plan
+from vogue.schemas.presets import get_preset
+from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
+from vogue.schemas.requests import GenerationRequest
+from vogue.schemas.stages import (
+    AnswerRequest,
+    DecodedMedia,
+    DecodeRequest,
+    DenoiseEvent,
+    DenoiseJob,
+    EncodeInstructionRequest,
+    EncodeVisualRequest,
+    LatentCheckpoint,
+    MediaFacts,
+    PassStates,
+    PlanRequest,
+    PrepareRequest,
+    PreviewRequest,
+    ProbeRequest,
+    ProjectRequest,
+)
+
+from .blobs import BlobStore
+from .config import AppConfig, DeploymentConfig
+from .remote import (
+    RemoteCodec,
+    RemoteConnector,
+    RemoteDenoiser,
+    RemoteOrchestrator,
+    RemoteUnderstanding,
+    is_ready,
+)
+
+__all__ = [
+    "CodecDeployment",
+    "ConnectorDeployment",
+    "DenoiserDeployment",
+    "GatewayDeployment",
+    "OrchestratorDeployment",
+    "UnderstandingDeployment",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class _Shell:
+    """What every deployment has: a process of its own, and a sign of life."""
+
+    def __init__(self) -> None:
+        # In Serve's local testing mode all six would share the driver's process, and one crash would take all of them.
+        if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
+            raise ServiceError("VOGUE's services run as processes of their own; Serve's local testing mode is refused")
+
+    async def ready(self) -> int:
+        """The id of the process that answers."""
+        return os.getpid()
+
+
+class _EngineShell(_Shell):
+    """A deployment with networks: threads are set by hand, since Ray gives a fractional claim one."""
+
+    def __init__(self, config: AppConfig, own: DeploymentConfig) -> None:
+        super().__init__()
+        import torch
+
+        from .workplace import Workplace
+
+        torch.set_num_threads(own.threads)
+        self.place = Workplace(config)
+
+
+class UnderstandingDeployment(_EngineShell):
+    """The MLLM."""
+
+    def __init__(self, config: AppConfig) -> None:
+        super().__init__(config, config.understanding)
+        from .understanding import UnderstandingService
+
+        self._service = UnderstandingService.load(self.place)
+
+    async def answer(self, request: AnswerRequest) -> AsyncIterator[str]:
+        """See `Understanding.answer`."""
+        async for piece in self._service.answer(request):
+            yield piece
+
+    async def plan(self, request: PlanRequest) -> Plan:
+        """See `Understanding.plan`."""
+        return await self._service.plan(request)
+
+    async def encode(self, request: EncodeInstructionRequest) -> PassStates:
+        """See `Understanding.encode`."""
+        return await self._service.encode(request)
+
+
+class ConnectorDeployment(_EngineShell):
+    """The connector."""
+
+    def __init__(self, config: AppConfig) -> None:
+        super().__init__(config, config.connector)
+        from .connector import ConnectorService
+
+        self._service = ConnectorService.load(self.place)
+
+    async def project(self, request: ProjectRequest) -> PassStates:
+        """See `Connector.project`."""
+        return await self._service.project(request)
+
+
+class DenoiserDeployment(_EngineShell):
+    """The MMDiT and its step loop."""
+
+    def __init__(self, config: AppConfig) -> None:
+        super().__init__(config, config.denoiser)
+        from .denoiser import DenoiserService
+        from .stepping import load_loop
+
+        self._service = DenoiserService(load_loop(self.place), self.place.blobs)
+
+    async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
+        """See `Denoiser.start`."""
+        await self._service.start(job, resume_from)
+
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
+        """See `Denoiser.events`."""
+        async for event in self._service.events(job_id, after):
+            yield event
+
+    async def cancel(self, job_id: str) -> None:
+        """See `Denoiser.cancel`."""
+        await self._service.cancel(job_id)
+
+    async def __del__(self) -> None:
+        await self._service.close()
+
+
+class CodecDeployment(_EngineShell):
+    """The VAE and ffmpeg."""
+
+    def __init__(self, config: AppConfig) -> None:
+        super().__init__(config, config.codec)
+        from .codec import CodecService
+
+        self._service = CodecService.load(self.place)
+
+    async def probe(self, request: ProbeRequest) -> MediaFacts:
+        """See `Codec.probe`."""
+        return await self._service.probe(request)
+
+    async def prepare(self, request: PrepareRequest) -> PreparedVisual:
+        """See `Codec.prepare`."""
+        return await self._service.prepare(request)
+
+    async def encode(self, request: EncodeVisualRequest) -> TensorRef:
+        """See `Codec.encode`."""
+        return await self._service.encode(request)
+
+    async def decode(self, request: DecodeRequest) -> DecodedMedia:
+        """See `Codec.decode`."""
+        return await self._service.decode(request)
+
+    async def preview(self, request: PreviewRequest) -> Artifact:
+        """See `Codec.preview`."""
+        return await self._service.preview(request)
+
+
+class OrchestratorDeployment(_Shell):
+    """The jobs table and the flow. On start it takes up what is not finished."""
+
+    def __init__(
+        self,
+        config: AppConfig,
+        understanding: DeploymentHandle[Any],
+        connector: DeploymentHandle[Any],
+        denoiser: DeploymentHandle[Any],
+        codec: DeploymentHandle[Any],
+    ) -> None:
+        super().__init__()
+        # Read when LangGraph is imported: checkpoints may restore plain values only.
+        os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+        from .database import Database
+        from .orchestrator import OrchestratorService
+
+        ports = Ports(
+            understanding=RemoteUnderstanding(understanding, "understanding"),
+            connector=RemoteConnector(connector, "connector"),
+            denoiser=RemoteDenoiser(denoiser, "denoiser"),
+            codec=RemoteCodec(codec, "codec"),
+        )
+        self._service = OrchestratorService(
+            Database(config.state_dir / "jobs.sqlite"),
+            BlobStore(config.state_dir / "store"),
+            ports,
+            get_preset(config.preset),
+            config.jobs,
+        )
+        self._starting = asyncio.get_running_loop().create_task(self._service.start())
+
+    async def add_upload(self, original: Artifact, filename: str) -> Asset:
+        """See `Orchestrator.add_upload`."""
+        return await self._service.add_upload(original, filename)
+
+    async def asset(self, asset_id: str) -> StoredAsset:
+        """See `Orchestrator.asset`."""
+        return await self._service.asset(asset_id)
+
+    async def submit(self, request: GenerationRequest) -> Job:
+        """See `Orchestrator.submit`."""
+        return await self._service.submit(request)
+
+    async def get(self, job_id: str) -> Job:
+        """See `Orchestrator.get`."""
+        return await self._service.get(job_id)
+
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[JobEvent]:
+        """See `Orchestrator.events`."""
+        async for event in self._service.events(job_id, after):
+            yield event
+
+    async def cancel(self, job_id: str) -> Job:
+        """See `Orchestrator.cancel`."""
+        return await self._service.cancel(job_id)
+
+    async def resume(self, job_id: str) -> Job:
+        """See `Orchestrator.resume`."""
+        return await self._service.resume(job_id)
+
+    async def list(self, limit: int = 50, before: str | None = None) -> list[Job]:
+        """See `Orchestrator.list`."""
+        return await self._service.list(limit, before)
+
+    async def __del__(self) -> None:
+        await self._service.close()
+
+
+@serve.ingress()
+class GatewayDeployment(_Shell):
+    """The HTTP interface."""
+
+    def __init__(self, config: AppConfig, orchestrator: DeploymentHandle[Any], others: dict[str, DeploymentHandle[Any]]) -> None:
+        super().__init__()
+        self._config = config
+        self._orchestrator = orchestrator
+        self._services = {"orchestrator": orchestrator, **others}
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        from .gateway import build_http
+
+        return build_http(
+            RemoteOrchestrator(self._orchestrator, "orchestrator"),
+            self._readiness,
+            BlobStore(self._config.state_dir / "store"),
+            get_preset(self._config.preset),
+        )
+
+    async def _readiness(self) -> dict[str, bool]:
+        states = await asyncio.gather(*(is_ready(handle) for handle in self._services.values()))
+        return dict(zip(self._services, states, strict=True))

@@ -1,0 +1,277 @@
+"""The HTTP interface: every public path, and no logic. It translates between HTTP and the orchestrator's port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vogue.schemas.config import Preset
+from vogue.schemas.errors import LimitExceeded, RequestInvalid, SessionError, TaskUnsupported, VogueError
+from vogue.schemas.jobs import Asset, Job, JobEvent
+from vogue.schemas.ports import Orchestrator
+from vogue.schemas.requests import GenerationRequest
+
+from .blobs import BlobStore
+from .uploads import receive_upload
+
+__all__ = ["MAX_JSON_BYTES", "Readiness", "build_http"]
+
+logger = logging.getLogger(__name__)
+
+MAX_JSON_BYTES = 1024 * 1024
+_KEEP_ALIVE_S = 15.0
+Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
+"""Asks every deployment whether it can work."""
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": what, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    for status, what in ((400, "Invalid request"), (404, "Not found"), (413, "Over a limit"), (429, "Queue is full"))
+}
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+                "retry_after_s": {"type": "number"},
+            },
+        }
+    },
+}
+
+
+def build_http(orchestrator: Orchestrator, readiness: Readiness, blobs: BlobStore, preset: Preset) -> FastAPI:
+    """The application: errors first, then jobs, assets and health."""
+    app = FastAPI(title="VOGUE", version="1", docs_url=None, redoc_url=None, responses=_ERRORS)
+    _speak_openapi(app)
+    _answer_errors(app)
+    app.add_middleware(_BoundedBody)
+    _serve_jobs(app, orchestrator)
+    _serve_assets(app, orchestrator, blobs, preset)
+    _serve_health(app, readiness, preset)
+    return app
+
+
+def _serve_jobs(app: FastAPI, orchestrator: Orchestrator) -> None:
+    @app.post("/v1/jobs", status_code=201)
+    async def submit(request: GenerationRequest) -> Job:
+        """Check, store and queue a job."""
+        return await orchestrator.submit(request)
+
+    @app.get("/v1/jobs")
+    async def jobs(limit: Annotated[int, Query(ge=1, le=200)] = 50, before: str | None = None) -> dict[str, Any]:
+        """Jobs, newest first; `before` continues below a job."""
+        found = await orchestrator.list(limit, before)
+        return {"object": "list", "data": [job.model_dump(mode="json") for job in found]}
+
+    @app.get("/v1/jobs/{job_id}")
+    async def job(job_id: str) -> Job:
+        """A job as it stands."""
+        return await orchestrator.get(job_id)
+
+    @app.post("/v1/jobs/{job_id}/cancel")
+    async def cancel(job_id: str) -> Job:
+        """Ask a job to stop."""
+        return await orchestrator.cancel(job_id)
+
+    @app.post("/v1/jobs/{job_id}/resume")
+    async def resume(job_id: str) -> Job:
+        """Take up a failed job at its last checkpoint."""
+        return await orchestrator.resume(job_id)
+
+    @app.get("/v1/jobs/{job_id}/events", response_class=StreamingResponse)
+    async def events(
+        job_id: str,
+        after: Annotated[int, Query(ge=0)] = 0,
+        last_event_id: Annotated[int | None, Header(ge=0)] = None,
+    ) -> StreamingResponse:
+        """The job's log as server-sent events, past ones first, until the final one."""
+        await orchestrator.get(job_id)
+        stream = orchestrator.events(job_id, after if last_event_id is None else last_event_id)
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(_sent(stream), media_type="text/event-stream", headers=headers)
+
+
+async def _sent(events: AsyncIterator[JobEvent]) -> AsyncIterator[bytes]:
+    """Events in the wire format of server-sent events, with a comment now and then while nothing happens."""
+    pending = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({pending}, timeout=_KEEP_ALIVE_S)
+            if not done:
+                yield b": still here\n\n"
+                continue
+            event = pending.result()
+            if event is None:
+                return
+            yield f"id: {event.seq}\nevent: {event.kind}\ndata: {event.model_dump_json()}\n\n".encode()
+            pending = asyncio.ensure_future(anext(events, None))
+    except VogueError as error:
+        # The head of the answer is long sent. The listener comes back with the last id it saw.
+        logger.warning("an event stream broke off: %s", error)
+    finally:
+        pending.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await pending
+
+
+def _serve_assets(app: FastAPI, orchestrator: Orchestrator, blobs: BlobStore, preset: Preset) -> None:
+    @app.post("/v1/uploads", status_code=201, openapi_extra=_UPLOAD)
+    async def upload(request: Request) -> Asset:
+        """Take a picture or clip in, and look at it."""
+        received = await receive_upload(
+            request.headers.get("content-type", ""),
+            request.headers.get("content-length"),
+            request.stream(),
+            blobs,
+            preset.limits.max_upload_bytes,
+        )
+        return await orchestrator.add_upload(received.original, received.filename)
+
+    @app.get("/v1/assets/{asset_id}")
+    async def asset(asset_id: str) -> Asset:
+        """What an upload or a result is."""
+        return (await orchestrator.asset(asset_id)).asset
+
+    @app.api_route("/v1/assets/{asset_id}/content", methods=["GET", "HEAD"], response_class=FileResponse)
+    async def content(asset_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        """The bytes of an upload or a result, or a range of them."""
+        stored = await orchestrator.asset(asset_id)
+        # An asset never changes, so its id says all that an entity tag has to.
+        headers = {"etag": f'"{asset_id}"', "cache-control": "private, max-age=31536000, immutable"}
+        if if_none_match is not None and headers["etag"] in if_none_match:
+            return Response(status_code=304, headers=headers)
+        return FileResponse(
+            blobs.path(stored.artifact),
+            media_type=stored.asset.media_type,
+            filename=stored.asset.filename,
+            content_disposition_type="inline",
+            headers=headers | {"x-content-type-options": "nosniff"},
+        )
+
+
+def _serve_health(app: FastAPI, readiness: Readiness, preset: Preset) -> None:
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """The preset that is served, its limits and its defaults."""
+        described = preset.model_dump(mode="json", include={"limits", "tasks", "fps", "area_px", "can_plan"})
+        return {"object": "list", "data": [{"id": preset.name, "object": "model", **described}]}
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether this process lives."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Whether every service can work."""
+        states = await readiness()
+        ready = all(states.values())
+        return JSONResponse({"ready": ready, "services": dict(states)}, status_code=200 if ready else 503)
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """One form for every error, whoever raised it."""
+
+    def answer(error: VogueError, http_status: int | None = None) -> JSONResponse:
+        headers = {"retry-after": str(max(1, round(error.retry_after_s)))} if error.retry_after_s is not None else None
+        return JSONResponse(error.body(), status_code=http_status or error.http_status, headers=headers)
+
+    @app.exception_handler(VogueError)
+    async def of_ours(_: Request, error: VogueError) -> JSONResponse:
+        return answer(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def of_validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        return answer(_validation_error(error))
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> JSONResponse:
+        kind = SessionError if error.status_code == 404 else RequestInvalid if error.status_code < 500 else VogueError
+        what = f"{request.method} {request.url.path}: {error.detail}; see /openapi.json for what there is"
+        response = answer(kind(what), error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def of_others(_: Request, error: Exception) -> JSONResponse:
+        logger.error("a request failed", exc_info=error)
+        return answer(VogueError(f"an internal error: {type(error).__name__}"))
+
+
+def _validation_error(error: RequestValidationError) -> VogueError:
+    """The first fault, with the value where it is short."""
+    fault = error.errors()[0]
+    loc = fault["loc"][1:] if fault["loc"] and fault["loc"][0] in ("body", "query", "path", "header") else fault["loc"]
+    if fault["type"] == "json_invalid":
+        reason = fault.get("ctx", {}).get("error", fault["msg"])
+        return RequestInvalid(f"the body is not valid JSON: {reason} at character {loc[0] if loc else 0}")
+    where = ".".join(str(part) for part in loc) or None
+    given = repr(fault.get("input"))
+    shown = f", got {given}" if len(given) <= 80 and fault["type"] != "missing" else ""
+    kind = TaskUnsupported if where == "task" else RequestInvalid
+    return kind(f"{where or 'request'}: {fault['msg']}{shown}", param=where)
+
+
+class _BoundedBody:
+    """Refuses bodies that are larger than any honest JSON request. Uploads count for themselves."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == "/v1/uploads":
+            await self._app(scope, receive, send)
+            return
+        left = MAX_JSON_BYTES
+
+        async def bounded() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise LimitExceeded(f"the request body is larger than {MAX_JSON_BYTES} bytes")
+            return message
+
+        await self._app(scope, bounded, send)
+
+
+def _speak_openapi(app: FastAPI) -> None:
+    """Put the error schema where the responses point."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = made()
+        schema.setdefault("components", {}).setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,130 @@
+"""A Ray cluster of one machine around the application: started here, stopped here, reachable from nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from vogue.schemas.errors import RequestInvalid, ServiceError
+from vogue.schemas.wire import validate
+
+from .config import AppConfig
+
+__all__ = ["local_cluster", "serve_here"]
+
+_OBJECT_STORE_BYTES = 128 * 1024 * 1024
+"""Tensors travel as references to files, so Ray's own store stays nearly empty."""
+
+
+@contextmanager
+def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
+    """Ray and Serve on the loopback interface, without a dashboard, behind a token that only child processes know."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if os.environ["RAY_AUTH_MODE"] == "token":
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from ray import serve
+
+    # Unix sockets lie in this folder, and their paths may have 107 bytes only.
+    folder = tempfile.mkdtemp(prefix="vogue-ray-", dir="/tmp")
+    try:
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            logging_level=logging.WARNING,
+            log_to_driver=not quiet,
+        )
+        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+        yield
+    finally:
+        try:
+            if ray.is_initialized():
+                serve.shutdown()
+        finally:
+            ray.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_config(path: Path | None, **overrides: Any) -> AppConfig:
+    """The application's settings from a Serve configuration file, with options of the command line on top.
+
+    Raises:
+        RequestInvalid: the file is not one, or a setting is wrong.
+    """
+    args: dict[str, Any] = {}
+    if path is not None:
+        try:
+            (application,) = yaml.safe_load(path.read_text(encoding="utf-8"))["applications"]
+            args = dict(application.get("args", {}))
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+            raise RequestInvalid(f"{path} is not a Serve configuration of one application: {error}") from error
+    return validate(AppConfig, args | {name: value for name, value in overrides.items() if value is not None})
+
+
+def serve_here(
+    preset: Annotated[str | None, typer.Option(help="tiny, mini, univideo-hidden or univideo-queries.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 8000,
+    state_dir: Annotated[Path | None, typer.Option(help="Jobs and files are kept here.")] = None,
+    weights_dir: Annotated[Path | None, typer.Option(help="Folder with the preset's weights.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A Serve configuration, such as serve_config.yaml.")] = None,
+    verbose: Annotated[bool, typer.Option(help="Show what the services log.")] = False,
+) -> None:
+    """Serve VOGUE on this machine until Ctrl-C."""
+    settings = read_config(config, preset=preset, state_dir=state_dir, weights_dir=weights_dir)
+    stopped = threading.Event()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    from .app import APP_NAME, build
+
+    with _alone(settings.state_dir), local_cluster(port, quiet=not verbose):
+        # After Ray, which installs handlers of its own.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        from ray import serve
+
+        application = build(settings)
+        typer.echo(f"starting {settings.preset}; jobs and files are kept in {settings.state_dir}", err=True)
+        serve.run(application, name=APP_NAME, route_prefix="/", blocking=False)
+        typer.echo(f"ready: http://127.0.0.1:{port}")
+        stopped.wait()
+        typer.echo("stopping; unfinished jobs go on after the next start", err=True)
+
+
+@contextmanager
+def _alone(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory: two servers on one SQLite file would take each other's jobs.
+
+    Raises:
+        ServiceError: another server holds it.
+    """
+    import fcntl
+
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "server.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ServiceError(f"another server already uses {state_dir}; choose another --state-dir") from error
+        yield

@@ -1,0 +1,210 @@
+"""The ports over Ray Serve handles: each call goes to another process, and comes back as a value or a typed error."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from vogue.schemas.errors import EngineError, ServiceError, ServiceOverloaded, VogueError
+from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
+from vogue.schemas.plan import Plan
+from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
+from vogue.schemas.requests import GenerationRequest
+from vogue.schemas.stages import (
+    AnswerRequest,
+    DecodedMedia,
+    DecodeRequest,
+    DenoiseEvent,
+    DenoiseJob,
+    EncodeInstructionRequest,
+    EncodeVisualRequest,
+    LatentCheckpoint,
+    MediaFacts,
+    PassStates,
+    PlanRequest,
+    PrepareRequest,
+    PreviewRequest,
+    ProbeRequest,
+    ProjectRequest,
+)
+
+__all__ = ["RemoteCodec", "RemoteConnector", "RemoteDenoiser", "RemoteOrchestrator", "RemoteUnderstanding", "is_ready"]
+
+logger = logging.getLogger(__name__)
+
+_READY_S = 3.0
+
+
+def typed(error: Exception, service: str) -> Exception:
+    """What a handle raised, as an error of ours."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, VogueError):
+        return cause
+    if isinstance(cause, TaskCancelledError | asyncio.CancelledError):
+        return ServiceError(f"a call to the {service} service was cancelled")
+    if isinstance(cause, BackPressureError):
+        return ServiceOverloaded(f"the {service} service has too many calls waiting", retry_after_s=2.0)
+    if isinstance(cause, RayActorError | DeploymentUnavailableError | RayServeException | RayError):
+        return ServiceError(f"the {service} service died or cannot be reached; it is being started again")
+    return EngineError(f"the {service} service failed: {type(cause).__name__}: {cause}")
+
+
+class _Remote:
+    """Calls and streams by name."""
+
+    def __init__(self, handle: DeploymentHandle[Any], service: str) -> None:
+        self._handle = handle
+        self._service = service
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        try:
+            return await getattr(self._handle, method).remote(*args)
+        except Exception as error:
+            raise typed(error, self._service) from error
+
+    async def _stream(self, method: str, *args: Any) -> AsyncIterator[Any]:
+        try:
+            async for item in getattr(self._handle.options(stream=True), method).remote(*args):
+                yield item
+        except Exception as error:
+            raise typed(error, self._service) from error
+
+
+class RemoteUnderstanding(_Remote):
+    """`Understanding` in another process."""
+
+    def answer(self, request: AnswerRequest) -> AsyncIterator[str]:
+        """Stream the answer's text in pieces."""
+        return self._stream("answer", request)
+
+    async def plan(self, request: PlanRequest) -> Plan:
+        """Turn an instruction into a plan."""
+        plan: Plan = await self._call("plan", request)
+        return plan
+
+    async def encode(self, request: EncodeInstructionRequest) -> PassStates:
+        """Hidden states [L, D] for each pass asked for."""
+        states: PassStates = await self._call("encode", request)
+        return states
+
+
+class RemoteConnector(_Remote):
+    """`Connector` in another process."""
+
+    async def project(self, request: ProjectRequest) -> PassStates:
+        """Context [L, D'] for each pass given."""
+        states: PassStates = await self._call("project", request)
+        return states
+
+
+class RemoteDenoiser(_Remote):
+    """`Denoiser` in another process."""
+
+    async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
+        """Begin a job."""
+        await self._call("start", job, resume_from)
+
+    def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
+        """Events with `seq > after`, until the final one."""
+        return self._stream("events", job_id, after)
+
+    async def cancel(self, job_id: str) -> None:
+        """Stop stepping within one step."""
+        await self._call("cancel", job_id)
+
+
+class RemoteCodec(_Remote):
+    """`Codec` in another process."""
+
+    async def probe(self, request: ProbeRequest) -> MediaFacts:
+        """Look at an upload."""
+        facts: MediaFacts = await self._call("probe", request)
+        return facts
+
+    async def prepare(self, request: PrepareRequest) -> PreparedVisual:
+        """Decode an upload once."""
+        prepared: PreparedVisual = await self._call("prepare", request)
+        return prepared
+
+    async def encode(self, request: EncodeVisualRequest) -> TensorRef:
+        """Latents of a prepared visual."""
+        ref: TensorRef = await self._call("encode", request)
+        return ref
+
+    async def decode(self, request: DecodeRequest) -> DecodedMedia:
+        """Frames, file and poster of latents."""
+        decoded: DecodedMedia = await self._call("decode", request)
+        return decoded
+
+    async def preview(self, request: PreviewRequest) -> Artifact:
+        """A small picture of latents on the way."""
+        artifact: Artifact = await self._call("preview", request)
+        return artifact
+
+
+class RemoteOrchestrator(_Remote):
+    """`Orchestrator` in another process."""
+
+    async def add_upload(self, original: Artifact, filename: str) -> Asset:
+        """Probe a stored file and give its owner an id for it."""
+        asset: Asset = await self._call("add_upload", original, filename)
+        return asset
+
+    async def asset(self, asset_id: str) -> StoredAsset:
+        """An upload or a result."""
+        stored: StoredAsset = await self._call("asset", asset_id)
+        return stored
+
+    async def submit(self, request: GenerationRequest) -> Job:
+        """Check, store and queue a job."""
+        job: Job = await self._call("submit", request)
+        return job
+
+    async def get(self, job_id: str) -> Job:
+        """The job as it stands."""
+        job: Job = await self._call("get", job_id)
+        return job
+
+    async def list(self, limit: int = 50, before: str | None = None) -> builtins.list[Job]:
+        """Newest first."""
+        jobs: builtins.list[Job] = await self._call("list", limit, before)
+        return jobs
+
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[JobEvent]:
+        """Events with `seq > after`. A restarted orchestrator is asked again for what is missing."""
+        while True:
+            try:
+                async for event in self._stream("events", job_id, after):
+                    after = event.seq
+                    yield event
+                return
+            except ServiceError as error:
+                logger.warning("asking again for the events of %s: %s", job_id, error)
+                await asyncio.sleep(0.2)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask a job to stop."""
+        job: Job = await self._call("cancel", job_id)
+        return job
+
+    async def resume(self, job_id: str) -> Job:
+        """Take up a failed job at its last checkpoint."""
+        job: Job = await self._call("resume", job_id)
+        return job
+
+
+async def is_ready(handle: DeploymentHandle[Any]) -> bool:
+    """Whether a replica answers soon."""
+    try:
+        async with asyncio.timeout(_READY_S):
+            await handle.ready.remote()
+    except Exception:
+        return False
+    return True

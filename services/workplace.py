@@ -1,0 +1,136 @@
+"""What an engine service stands on: the state directory, the preset's weights, the action cache, and a thread for torch."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from torch import Tensor
+
+from vogue.schemas.config import Preset
+from vogue.schemas.errors import EngineNotBuilt
+from vogue.schemas.presets import get_preset
+
+from .blobs import BlobStore
+from .cache import ActionCache, ActionKey, code_version
+from .config import AppConfig
+
+__all__ = ["TorchThread", "Workplace", "weights_folder"]
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+_HASHED_BYTES = 256 * 1024 * 1024
+"""Weight files up to this size enter the manifest with their content, larger ones with their size and time."""
+
+
+def weights_folder(config: AppConfig) -> Path:
+    """Where the preset's weights are; the tiny preset's random ones are written on first use.
+
+    Raises:
+        EngineNotBuilt: there are none.
+    """
+    if config.weights_dir is not None:
+        folder = config.weights_dir
+    elif config.preset == "tiny":
+        folder = _tiny_weights(config.state_dir)
+    else:
+        folder = Path(str(resources.files("vogue.weights"))) / config.preset
+    if not (folder / "mllm").is_dir():
+        raise EngineNotBuilt(
+            f"there are no weights of the preset {config.preset!r} in {folder}; name their folder as weights_dir"
+        )
+    return folder
+
+
+def _tiny_weights(state_dir: Path) -> Path:
+    from vogue.engines.tiny import write_tiny
+
+    folder = state_dir / "weights" / f"tiny-{code_version()[:12]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Four services may come here at once; the first one writes.
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "preset.json").is_file():
+            write_tiny(folder)
+    return folder
+
+
+def _manifest(folder: Path) -> str:
+    """A digest of the weights."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        facts = path.stat()
+        total.update(f"{path.relative_to(folder)}\0{facts.st_size}\0".encode())
+        if facts.st_size <= _HASHED_BYTES:
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        else:
+            total.update(str(facts.st_mtime_ns).encode())
+    return total.hexdigest()
+
+
+class TorchThread:
+    """One thread on which a service's networks run, so that its event loop stays free."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    async def run(self, work: Callable[..., T], *args: Any) -> T:
+        """Run one call after those that came before."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
+
+
+class Workplace:
+    """Store, cache and weights of one service process."""
+
+    def __init__(self, config: AppConfig) -> None:
+        self.config = config
+        self.preset: Preset = get_preset(config.preset)
+        self.device = config.device
+        self.dtype = torch.float32 if config.device == "cpu" else torch.bfloat16
+        self.weights = weights_folder(config)
+        self.blobs = BlobStore(config.state_dir / "store")
+        self._cache = ActionCache(config.state_dir / "actions.sqlite", self.blobs)
+        self._manifest = _manifest(self.weights)
+
+    async def cached(
+        self,
+        operation: str,
+        contract: type[M],
+        parameters: dict[str, Any],
+        inputs: tuple[str, ...],
+        compute: Callable[[], Awaitable[M]],
+    ) -> M:
+        """The result of an operation on these inputs, computed at most once by this code with these weights."""
+        key = ActionKey(
+            operation=operation,
+            code=code_version(),
+            weights=self._manifest,
+            engine=f"torch-{torch.__version__}-{self.device}",
+            dtype=str(self.dtype).removeprefix("torch."),
+            parameters={"preset": self.preset.model_dump(mode="json"), **parameters},
+            inputs=inputs,
+        )
+        return await self._cache.run(key, contract, compute)
+
+
+def array_of(tensor: Tensor) -> NDArray[np.float32]:
+    """A tensor as it is stored: float32, in main memory."""
+    array: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
+    return array
+
+
+def tensor_of(array: NDArray[Any]) -> Tensor:
+    """A stored tensor for torch, which wants memory of its own that it may write to."""
+    return torch.from_numpy(np.array(array))
