@@ -87,11 +87,11 @@ def readings(
     if task not in prompts.tasks:
         raise TaskUnsupported(f"the prompts have no wording for the task {task}", param="task")
     images, videos = shown(visuals, canvas, config.source_video_frames)
-    seen = {"images": tuple(images), "videos": tuple(videos)}
+    seen = tuple(images), tuple(videos)
     made = {
         Pass.UNCONDITIONAL: Reading(negative_prompt),
-        Pass.NEGATIVE: Reading(negative_prompt, **seen),
-        Pass.CONDITIONAL: Reading(instruction, prompts.tasks[task], **seen),
+        Pass.NEGATIVE: Reading(negative_prompt, "", *seen),
+        Pass.CONDITIONAL: Reading(instruction, prompts.tasks[task], *seen),
     }
     return {which: made[which] for which in passes}
 

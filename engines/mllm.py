@@ -57,12 +57,13 @@ class MLLM:
         self.processor = processor
         self.config = config
         self.system_prompt = system_prompt
-        self._end = tokenizer.tokenizer.token_to_id(END)
+        self._end = tokenizer.token_id(END)
 
     @property
     def device(self) -> torch.device:
         """Where the network lies."""
-        return self.model.device
+        device: torch.device = self.model.device
+        return device
 
     def chat(self, reading: Reading) -> tuple[Chat, list[Patches]]:
         """Token ids and patches of one reading, laid out for generation."""
@@ -78,7 +79,7 @@ class MLLM:
         """
         chats, patches = zip(*(self.chat(reading) for reading in readings), strict=True)
         batch = self._batch([chat.ids for chat in chats], [p for row in patches for p in row], padding)
-        states = self._forward(batch, self._positions(batch)).last_hidden_state  # [B, L, D]
+        states = self._forward(batch, self._positions(batch))
         width = batch.ids.shape[1]
         kept = []
         for row, chat in enumerate(chats):
@@ -114,7 +115,7 @@ class MLLM:
         current: Batch = batch
         for step in range(max_new_tokens):
             with torch.inference_mode():
-                states = self._forward(current, positions, cache).last_hidden_state
+                states = self._forward(current, positions, cache)
                 token = int(self.model.lm_head(states[:, -1]).float().argmax(-1))
             if token == self._end:
                 return
@@ -144,6 +145,7 @@ class MLLM:
         kinds = (batch.ids == config.image_token_id).int() + 2 * (batch.ids == config.video_token_id).int()
         image_grid, video_grid = batch.of(VisualKind.IMAGE)[1], batch.of(VisualKind.VIDEO)[1]
         seconds = None if video_grid is None else torch.full((len(video_grid),), SECONDS_PER_GRID, device=self.device)
+        positions: Tensor
         positions, _ = self.model.model.get_rope_index(
             batch.ids,
             kinds * batch.mask.int(),
@@ -154,10 +156,11 @@ class MLLM:
         )
         return positions
 
-    def _forward(self, batch: Batch, positions: Tensor, cache: DynamicCache | None = None) -> object:
+    def _forward(self, batch: Batch, positions: Tensor, cache: DynamicCache | None = None) -> Tensor:
+        """The last layer after its norm, [B, L, D]."""
         pixels, image_grid = batch.of(VisualKind.IMAGE)
         video_pixels, video_grid = batch.of(VisualKind.VIDEO)
-        return self.model.model(
+        out = self.model.model(
             input_ids=batch.ids,
             attention_mask=None if cache is None and bool(batch.mask.all()) else batch.mask,
             position_ids=positions,
@@ -168,3 +171,5 @@ class MLLM:
             image_grid_thw=image_grid,
             video_grid_thw=video_grid,
         )
+        states: Tensor = out.last_hidden_state
+        return states

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -22,6 +23,7 @@ from .weights import load_into, modern_mllm_keys, overlay, read_weights
 
 __all__ = ["QUERY_MARKS", "build_mllm", "load_mllm"]
 
+EMBEDDING = "model.language_model.embed_tokens.weight"
 QUERY_MARKS = 2
 """Rows of the resized embedding besides the queries: begin and end."""
 
@@ -44,6 +46,7 @@ def load_mllm(
         if not (folder / name).is_file():
             raise WeightsMismatch(f"{folder} has no {name}; expected Qwen2.5-VL in Hugging Face's layout")
     state = modern_mllm_keys(read_weights(folder))
+    original_rows = state[EMBEDDING].shape[0] if overlaid is not None and EMBEDDING in state else None
     if overlaid is not None:
         state = overlay(state, modern_mllm_keys(read_weights(overlaid)))
     architecture = Qwen2_5_VLConfig.from_pretrained(folder)
@@ -52,7 +55,7 @@ def load_mllm(
         statistics = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     return build_mllm(
         architecture, state, Tokenizer.from_file(str(folder / "tokenizer.json")), config, system_prompt, device, dtype,
-        image_mean=statistics.get("image_mean"), image_std=statistics.get("image_std"),
+        original_rows=original_rows, image_mean=statistics.get("image_mean"), image_std=statistics.get("image_std"),
     )  # fmt: skip
 
 
@@ -65,30 +68,33 @@ def build_mllm(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     *,
+    original_rows: int | None = None,
     image_mean: list[float] | None = None,
     image_std: list[float] | None = None,
 ) -> MLLM:
     """A Qwen2.5-VL around a state dict in transformers 5's names.
 
-    The vocabulary is as large as the state's embedding: the *queries* variant appends its rows to it.
+    The vocabulary is as large as the state's embedding: the *queries* variant appends its rows to it, after the
+    `original_rows` of the base weights, or at the end where those are not known.
     """
-    embedding = "model.language_model.embed_tokens.weight"
-    if embedding not in state:
-        raise WeightsMismatch(f"the weights do not fit the MLLM. missing: {embedding}")
-    rows = state[embedding].shape[0]
+    if EMBEDDING not in state:
+        raise WeightsMismatch(f"the weights do not fit the MLLM. missing: {EMBEDDING}")
+    rows = state[EMBEDDING].shape[0]
     architecture.get_text_config().vocab_size = rows
-    first_query_row = rows - config.num_queries - QUERY_MARKS
-    if config.variant is Variant.QUERIES and first_query_row < tokenizer.get_vocab_size():
+    appended = config.num_queries + QUERY_MARKS
+    first_query_row = rows - appended if original_rows is None else original_rows
+    least = tokenizer.get_vocab_size()
+    if config.variant is Variant.QUERIES and not least <= first_query_row <= rows - appended:
         raise WeightsMismatch(
-            f"the embedding has {rows} rows: {config.num_queries} queries and {QUERY_MARKS} marks leave {first_query_row}, "
-            f"but the tokenizer alone has {tokenizer.get_vocab_size()}"
+            f"the MLLM's embedding has {rows} rows, which do not hold {first_query_row} rows of vocabulary (the tokenizer "
+            f"alone has {least}), {config.num_queries} queries and {QUERY_MARKS} marks"
         )
     with no_init_weights():
         model = Qwen2_5_VLForConditionalGeneration._from_config(architecture, dtype=dtype)
     tied = ["lm_head.weight"] if architecture.tie_word_embeddings else []
     load_into(model, state, "MLLM", tied=tied)
     model.tie_weights()
-    vision = architecture.vision_config
+    vision: Any = architecture.vision_config
     return MLLM(
         model.to(device),
         ChatTokenizer(

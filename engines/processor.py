@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,8 @@ class VisionProcessor:
         image_mean: Sequence[float] | None = None,
         image_std: Sequence[float] | None = None,
     ) -> None:
-        statistics = {"image_mean": image_mean, "image_std": image_std}
+        given = {"image_mean": image_mean, "image_std": image_std}
+        statistics: dict[str, Any] = {name: list(values) for name, values in given.items() if values is not None}
         self.merge_size = merge_size
         self.temporal_patch_size = temporal_patch_size
         self._processor = Qwen2VLImageProcessorPil(
@@ -65,7 +67,7 @@ class VisionProcessor:
             patch_size=patch_size,
             temporal_patch_size=temporal_patch_size,
             merge_size=merge_size,
-            **{name: list(values) for name, values in statistics.items() if values is not None},
+            **statistics,
         )
 
     def image(self, frame: NDArray[np.uint8]) -> Patches:

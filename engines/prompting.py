@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from vogue.schemas.config import Variant
+from vogue.schemas.errors import WeightsMismatch
 
 __all__ = ["END", "Chat", "ChatTokenizer", "Reading", "VisualKind"]
 
@@ -74,6 +75,19 @@ class ChatTokenizer:
         """Which of the two ways to read a context this tokenizer lays out."""
         return Variant.QUERIES if self.num_queries else Variant.HIDDEN
 
+    def token_id(self, token: str) -> int:
+        """Id of a special token.
+
+        Raises:
+            WeightsMismatch: the tokenizer has no such token.
+        """
+        found = self.tokenizer.token_to_id(token)
+        if found is None:
+            raise WeightsMismatch(
+                f"the tokenizer has no token {token}; it must be Qwen2.5-VL's, or have its special tokens"
+            )
+        return int(found)
+
     def encode(self, text: str) -> list[int]:
         """Ids of trusted text, in which special tokens mean what they say."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
@@ -118,12 +132,11 @@ class ChatTokenizer:
         # The header's newline and the one before the queries are one token, so they are encoded together.
         ids = self.encode(body + "\n")
         if visuals:
-            end = self.tokenizer.token_to_id(VISION_END)
-            start = len(ids) - ids[::-1].index(end)
+            start = len(ids) - ids[::-1].index(self.token_id(VISION_END))
         begin = len(ids)
         row = self.first_query_row
         queries = list(range(row + 2, row + 2 + self.num_queries))
-        ids += [row, *queries, row + 1, self.tokenizer.token_to_id(END)]
+        ids += [row, *queries, row + 1, self.token_id(END)]
         first = begin + 1
         kept = [*range(start, begin), len(ids) - 1, *range(first, first + self.num_queries)]
         return Chat(ids, kept)

@@ -6,6 +6,7 @@ The tokenizer is a byte-level one with Qwen's special tokens, so chat layout and
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -19,6 +20,7 @@ from .mllm import MLLM
 from .mllm_loading import QUERY_MARKS, build_mllm
 from .models.connector import Connector
 from .models.mmdit import MMDiT
+from .models.patch_vae import PatchVAE
 from .models.vae import build_vae, weights_of
 from .pipeline import Pipeline
 from .torch_engine import TorchEngine
@@ -55,7 +57,7 @@ def byte_tokenizer() -> Tokenizer:
 
 def tiny_architecture(tokenizer: Tokenizer, hidden_size: int, extra_rows: int = 0) -> Qwen2_5_VLConfig:
     """A Qwen2.5-VL of two layers with patches of 8 pixels."""
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
+    ids: dict[str, Any] = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
     text = {
         "vocab_size": tokenizer.get_vocab_size() + SPARE_ROWS + extra_rows,
         "hidden_size": hidden_size,
@@ -136,7 +138,7 @@ def write_tiny(folder: Path, preset: Preset | None = None, seed: int = 0) -> Non
     _save(pipeline.connector, folder / "connector.safetensors")
     if isinstance(pipeline.engine, TorchEngine):
         _save(pipeline.engine.model, folder / "mmdit.safetensors")
-    if isinstance(pipeline.vae, torch.nn.Module):
+    if isinstance(pipeline.vae, PatchVAE):
         _save(weights_of(pipeline.vae), folder / "vae.safetensors")
     (folder / "preset.json").write_text(pipeline.preset.model_dump_json(indent=2), encoding="utf-8")
 

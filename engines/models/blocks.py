@@ -54,18 +54,28 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=EPS) * (1 + scale) + shift
 
 
+class Projection(nn.Module):
+    """A linear layer one name deeper, as the checkpoint has it."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., dim] → [..., hidden]."""
+        return self.proj(x)
+
+
 class FeedForward(nn.Module):
-    """Linear → activation → Linear. The module list mirrors the checkpoint's names: `net.0.proj`, `net.2`."""
+    """Linear → activation → Linear, under the checkpoint's names `net.0.proj` and `net.2`."""
 
     def __init__(self, dim: int, hidden: int, activation: nn.Module) -> None:
         super().__init__()
-        first = nn.Module()
-        first.proj = nn.Linear(dim, hidden)
-        self.net = nn.ModuleList([first, activation, nn.Linear(hidden, dim)])
+        self.net = nn.Sequential(Projection(dim, hidden), activation, nn.Linear(hidden, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, D] → [B, N, D]."""
-        return self.net[2](self.net[1](self.net[0].proj(x)))
+        return self.net(x)
 
 
 class Attention(nn.Module):

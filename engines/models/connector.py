@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+
 from vogue.schemas.config import ConnectorConfig
 
 from .blocks import RMSNorm
@@ -24,13 +24,11 @@ class Connector(nn.Module):
     def init_weights(self) -> None:
         """Weights to start training from: context of about unit size."""
         nn.init.ones_(self.ln.weight)
-        for layer in (self.mlp[0], self.mlp[2]):
+        for layer in self.mlp:
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, states: Tensor) -> Tensor:
         """Hidden states [..., in_dim] → context [..., out_dim], in the weights' dtype (or autocast's)."""
-        normed = self.ln(states)
-        first: torch.dtype = self.mlp[0].weight.dtype
-        return self.mlp(normed.to(first))
+        return self.mlp(self.ln(states).to(self.ln.weight.dtype))

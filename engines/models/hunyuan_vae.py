@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKLHunyuanVideo
 from torch import Tensor, nn
@@ -38,7 +40,8 @@ class HunyuanVAE(nn.Module):
         super().__init__()
         self.config = config
         stages = len(config.block_out_channels)
-        self.net = AutoencoderKLHunyuanVideo(
+        network: Any = AutoencoderKLHunyuanVideo  # untyped in diffusers
+        self.net = network(
             in_channels=config.in_channels,
             out_channels=config.out_channels,
             latent_channels=config.latent_channels,

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+
 from vogue.schemas.config import MMDiTConfig
 
 from .blocks import DualBlock, Modulation, SingleBlock, modulate
@@ -68,7 +69,8 @@ class MMDiT(nn.Module):
                 nn.init.normal_(module.linear_1.weight, std=0.02)
                 nn.init.normal_(module.linear_2.weight, std=0.02)
         nn.init.xavier_uniform_(self.x_embedder.proj.weight.flatten(1))
-        nn.init.zeros_(self.x_embedder.proj.bias)
+        if self.x_embedder.proj.bias is not None:
+            nn.init.zeros_(self.x_embedder.proj.bias)
         nn.init.zeros_(self.proj_out.weight)
 
     def forward(

@@ -50,7 +50,8 @@ def build_vae(config: VAEConfig, *, tiling: bool = False) -> HunyuanVAE | PatchV
 
 def weights_of(vae: HunyuanVAE | PatchVAE) -> nn.Module:
     """The module whose parameter names are the checkpoint's."""
-    return vae if isinstance(vae, PatchVAE) else vae.net
+    module: nn.Module = vae if isinstance(vae, PatchVAE) else vae.net
+    return module
 
 
 def latent_shape(config: VAEConfig, num_frames: int, height_px: int, width_px: int) -> tuple[int, int, int, int]:
