@@ -136,9 +136,9 @@ class PatchVAEConfig(Contract):
 
     family: Literal["patch"] = "patch"
     latent_channels: PositiveInt = 16
-    width: PositiveInt = 192
-    heads: PositiveInt = 6
-    encoder_layers: PositiveInt = 3
+    width: PositiveInt = 256
+    heads: PositiveInt = 4
+    encoder_layers: PositiveInt = 2
     decoder_layers: PositiveInt = 4
     mlp_ratio: PositiveFloat = 4.0
     spatial_compression_ratio: PositiveInt = 8

@@ -1,0 +1,132 @@
+"""Training of the generator: connector and MMDiT together, on encoded cases of all tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vogue.engines.models.connector import Connector
+from vogue.engines.models.mmdit import MMDiT
+from vogue.engines.schedule import shift_sigmas
+from vogue.schemas.config import Preset
+
+from .optim import Optimizers
+from .plain_attention import use_plain_attention
+from .pool import Rows, TaskPool
+
+__all__ = ["MIXING", "Generator", "GeneratorTask", "flow_loss", "sample_sigmas"]
+
+MIXING: Final[dict[str, float]] = {"t2i": 0.1, "t2v": 0.32, "i2v": 0.14, "i2i_edit": 0.17, "v2v_edit": 0.27}
+BATCH = 64
+DROPPED = 0.1
+TRAINING_SHIFT = 2.0
+UNIFORM_SHARE = 0.3
+EDITED_WEIGHT = 3.0
+REFRESH_EVERY = 50
+
+
+class Generator(nn.Module):
+    """Connector and MMDiT, trained as one."""
+
+    def __init__(self, preset: Preset) -> None:
+        super().__init__()
+        self.connector = Connector(preset.connector)
+        self.mmdit = MMDiT(preset.mmdit)
+        self.connector.init_weights()
+        self.mmdit.init_weights()
+
+    def forward(self, latents: Tensor, timestep: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        """Velocity [B, C, T, h, w] of latents, given MLLM states [B, L, D]."""
+        return self.mmdit(latents, timestep, self.connector(states), mask)
+
+
+def sample_sigmas(count: int, generator: torch.Generator) -> Tensor:
+    """Noise levels [count]: mostly logit-normal, some even, moved towards noise.
+
+    The even share keeps the low levels, where edges are settled, from being starved.
+    """
+    normal = torch.sigmoid(torch.randn(count, generator=generator))
+    even = torch.rand(count, generator=generator)
+    chosen = torch.where(torch.rand(count, generator=generator) < UNIFORM_SHARE, even, normal)
+    return shift_sigmas(chosen, TRAINING_SHIFT).clamp(1e-3, 1.0)
+
+
+def flow_loss(network: nn.Module, rows: Rows, held: int, generator: torch.Generator) -> Tensor:
+    """Squared error of the velocity `noise − data` on the frames to be made, more where an edit happens.
+
+    `held` target frames (an image-to-video's first) and the source stay clean, as in sampling (NUMERICS, latents).
+    """
+    target = rows.target
+    frames = target.shape[2]
+    sigma = sample_sigmas(len(target), generator)
+    noise = torch.randn(target.shape, generator=generator)
+    level = sigma.view(-1, 1, 1, 1, 1)
+    noisy = torch.cat([target[:, :, :held], ((1 - level) * target + level * noise)[:, :, held:]], dim=2)
+    latents = noisy if rows.source is None else torch.cat([noisy, rows.source], dim=2)
+    with torch.autocast("cpu", torch.bfloat16):
+        velocity = network(latents, 1000 * sigma, rows.states, rows.mask)
+    error = (velocity[:, :, held:frames].float() - (noise - target)[:, :, held:]).square()
+    if rows.weight is None:
+        return error.mean()
+    weight = 1 + EDITED_WEIGHT * rows.weight[:, None, held:]
+    return (error * weight).mean() / weight.mean()
+
+
+class GeneratorTask:
+    """Flow matching over the five tasks, batches of one task each."""
+
+    name = "mmdit"
+
+    def __init__(
+        self, preset: Preset, folder: Path, *, batch: int = BATCH, seed: int = 0, compiled: bool = False
+    ) -> None:
+        torch.manual_seed(seed)
+        self.preset, self.folder, self.batch = preset, folder, batch
+        self.network: nn.Module = Generator(preset)
+        use_plain_attention(self.network)
+        if compiled:
+            self._compile()
+        self.pools = {task: TaskPool(folder, task) for task in MIXING}
+        self.unconditional = torch.load(folder / "negative.pt", weights_only=True)
+        # Modulations, embeddings and the last projection are not hidden matrices.
+        self.optimizers = Optimizers(
+            self.network.named_parameters(),
+            muon_lr=3e-3,
+            adam_lr=1e-3,
+            plain=(
+                "norm1",
+                "norm_out",
+                "single_transformer_blocks.norm",
+                ".norm.linear",
+                "embed",
+                "mmdit.proj_out",
+                "mlp.2",
+            ),
+        )
+        self._drawn = 0
+
+    def _compile(self) -> None:
+        mmdit = self.network.mmdit
+        for block in (*mmdit.transformer_blocks, *mmdit.single_transformer_blocks):
+            block.compile(dynamic=True)
+
+    def loss(self, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """One batch of one task, by the mixing shares."""
+        if self._drawn % REFRESH_EVERY == 0:
+            for pool in self.pools.values():
+                pool.refresh()
+        self._drawn += 1
+        task = list(MIXING)[int(rng.choice(len(MIXING), p=list(MIXING.values())))]
+        rows = self.pools[task].draw(rng, self.batch, self.unconditional, DROPPED)
+        loss = flow_loss(self.network, rows, held=int(task == "i2v"), generator=generator)
+        return loss, {task: float(loss.detach())}
+
+    def evaluate(self, average: nn.Module | None, folder: Path, step: int) -> dict[str, float]:
+        """Scores of samples for held-out cases, and a contact sheet."""
+        from .samples import score_samples
+
+        return score_samples(average or self.network, self.preset, folder, step)

@@ -1,0 +1,223 @@
+"""Cases as the generator's training sees them: latents of the codec and hidden states of the MLLM, encoded once.
+
+Both networks are frozen by then, and encoding costs as much as a training step. A shard is one safetensors file of cases of
+one task, made through the product's own stages, so that training and use cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vogue.engines.conditioning import Canvas, Visual, readings
+from vogue.engines.mllm import MLLM
+from vogue.engines.mllm_loading import load_mllm
+from vogue.engines.models.patch_vae import PatchVAE
+from vogue.lab.world.cases import Case, Split, sample_case
+from vogue.schemas.config import Preset, Role, Task
+from vogue.schemas.presets import get_preset
+from vogue.schemas.references import MediaKind
+from vogue.schemas.stages import Pass
+
+from .codec import to_pixels
+
+__all__ = ["Encoder", "Rows", "TaskPool", "fill_pool", "open_encoder", "visuals_of"]
+
+SHARD = 240
+CHUNK = 24
+HELD_OUT = 24
+NEGATIVE_EVERY = 3
+SHARES: Final = {"t2v": 0.28, "t2i": 0.12, "i2v": 0.15, "i2i_edit": 0.18, "v2v_edit": 0.27}
+log = logging.getLogger("vogue.train")
+
+
+def visuals_of(case: Case) -> list[Visual]:
+    """A case's visual inputs with their roles."""
+    kind = MediaKind.IMAGE if len(case.target) == 1 else MediaKind.VIDEO
+    visuals = []
+    if case.source is not None:
+        visuals.append(Visual(Role.SOURCE, kind, case.source))
+    if case.first_frame is not None:
+        visuals.append(Visual(Role.FIRST_FRAME, MediaKind.IMAGE, case.first_frame))
+    return visuals
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The frozen networks, and the preset whose wording they are given."""
+
+    vae: PatchVAE
+    mllm: MLLM
+    preset: Preset
+
+    def negative_states(self) -> Tensor:
+        """Hidden states [L, D] of the negative prompt alone, the same for every case."""
+        made = self._readings(Task.T2V, "", [], (Pass.UNCONDITIONAL,))
+        return self.mllm.encode([made[Pass.UNCONDITIONAL]])[0]
+
+    def shard(
+        self, task: str, seeds: Sequence[int], split: Split, negative_every: int = NEGATIVE_EVERY
+    ) -> dict[str, Tensor]:
+        """Encode the cases of `seeds`.
+
+        Returns:
+            target, source (edits): [N, C, T, h, w] float16. states [N, L, D] float16, padded with zeros, and lengths [N];
+            with visuals also negative and negative_lengths, of every `negative_every`-th case. mask (edits): [N, T, h, w], the share of
+            a cell that is edited.
+        """
+        parts = []
+        for start in range(0, len(seeds), CHUNK):
+            cases = [sample_case(task, seed, split) for seed in seeds[start : start + CHUNK]]  # type: ignore[arg-type]
+            parts.append(self._encode(Task(task), cases, negative_every))
+        names = parts[0].keys()
+        return {name: torch.cat(_even([part[name] for part in parts])).contiguous() for name in names}
+
+    @torch.inference_mode()
+    def _encode(self, task: Task, cases: list[Case], negative_every: int) -> dict[str, Tensor]:
+        out = {"target": self._latents([case.target for case in cases])}
+        passes: tuple[Pass, ...] = (Pass.CONDITIONAL,)
+        if task in (Task.I2V, Task.I2I_EDIT, Task.V2V_EDIT):
+            passes = (Pass.CONDITIONAL, Pass.NEGATIVE)
+        if cases[0].source is not None:
+            out["source"] = self._latents([case.source for case in cases])  # type: ignore[misc]
+            out["mask"] = _shrink_masks(np.stack([case.mask for case in cases]))  # type: ignore[misc]
+        made = [self._readings(task, case.prompt, visuals_of(case), passes) for case in cases]
+        for which, name, lengths, every in (
+            (Pass.CONDITIONAL, "states", "lengths", 1),
+            (Pass.NEGATIVE, "negative", "negative_lengths", negative_every),
+        ):
+            if which in passes:
+                rows = self.mllm.encode([one[which] for one in made[::every]])
+                out[lengths] = torch.tensor([len(row) for row in rows])
+                out[name] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).half()
+        return out
+
+    def _latents(self, clips: list[np.ndarray]) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.vae.encode(to_pixels(np.stack(clips))).half()
+
+    def _readings(self, task: Task, prompt: str, visuals: list[Visual], passes: tuple[Pass, ...]):  # type: ignore[no-untyped-def]
+        defaults = self.preset.tasks[task]
+        canvas = Canvas(defaults.height_px, defaults.width_px, self.preset.area_px)
+        negative = self.preset.default_negative_prompt
+        return readings(task, prompt, negative, visuals, canvas, passes, self.preset.prompts, self.preset.mllm)
+
+
+def open_encoder(run: Path, preset: Preset) -> Encoder:
+    """The encoder of a run's trained codec and MLLM."""
+    vae = PatchVAE(preset.vae)  # type: ignore[arg-type]
+    vae.load_state_dict(torch.load(run / "codec-final.pt", weights_only=True))
+    return Encoder(
+        vae.eval().requires_grad_(False), load_mllm(run / "mllm", preset.mllm, preset.prompts.system), preset
+    )
+
+
+def fill_pool(run: Path, cases: int, part: int = 0, parts: int = 1) -> None:
+    """Write shards until `cases` are there, the tasks in proportion; held-out shards and the negative prompt first.
+
+    Of `parts` processes that fill a pool together, this is number `part`, from 0.
+    """
+    folder = run / "pool"
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder = open_encoder(run, get_preset("mini"))
+    if part == 0:
+        torch.save(encoder.negative_states().clone(), folder / "negative.pt")
+    for task in list(SHARES)[part::parts]:
+        held_out = folder / f"eval-{task}.safetensors"
+        if not held_out.exists():
+            save_file(encoder.shard(task, range(HELD_OUT), "eval", negative_every=1), held_out)
+    shards = {task: round(cases * share / SHARD) for task, share in SHARES.items()}
+    # Whichever task is furthest behind its share comes next, so that an unfinished pool is a balanced one.
+    order = sorted((index / count, task, index) for task, count in shards.items() for index in range(count))
+    for _, task, index in order[part::parts]:
+        path = folder / f"{task}-{index:03d}.safetensors"
+        if path.exists():
+            continue
+        unfinished = path.with_suffix(".part")
+        save_file(encoder.shard(task, range(index * SHARD, (index + 1) * SHARD), "train"), unfinished)
+        unfinished.rename(path)
+        log.info("%s", path.name)
+
+
+def _shrink_masks(masks: np.ndarray) -> Tensor:
+    """Edited regions bool [N, F, 64, 64] to shares of latent cells [N, T, 8, 8], float16."""
+    share = F.avg_pool2d(torch.from_numpy(masks).float(), 8)  # [N, F, 8, 8]
+    first, rest = share[:, :1], share[:, 1:]
+    if rest.shape[1] == 0:
+        return first.half()
+    return torch.cat([first, rest.unflatten(1, (-1, 4)).amax(dim=2)], dim=1).half()
+
+
+def _even(parts: list[Tensor]) -> list[Tensor]:
+    """Pad states [n, L, D] of different lengths to the longest."""
+    if parts[0].dim() != 3:
+        return parts
+    width = max(part.shape[1] for part in parts)
+    return [F.pad(part, (0, 0, 0, width - part.shape[1])) for part in parts]
+
+
+@dataclass
+class Rows:
+    """A batch of one task. `context` is MLLM states [B, L, D], `context_mask` [B, L]."""
+
+    target: Tensor
+    source: Tensor | None
+    states: Tensor
+    mask: Tensor
+    weight: Tensor | None
+
+
+@dataclass
+class TaskPool:
+    """All shards of a task that have been written so far."""
+
+    folder: Path
+    task: str
+    _shards: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def refresh(self) -> int:
+        """Open shards that were written since; returns how many cases there are."""
+        paths = sorted(self.folder.glob(f"{self.task}-*.safetensors"))
+        for path in paths:
+            if path.name not in self._shards:
+                self._shards[path.name] = load_file(path)
+        return sum(len(shard["target"]) for shard in self._shards.values())
+
+    def draw(self, rng: np.random.Generator, count: int, unconditional: Tensor, dropped: float) -> Rows:
+        """`count` random cases; a share `dropped` of them with the negative prompt in place of their own."""
+        picks, states = [], []
+        shards = [self._shards[name] for name in sorted(self._shards)]
+        for index in rng.integers(0, len(shards), count):
+            shard = shards[index]
+            row, drop = int(rng.integers(len(shard["target"]))), bool(rng.random() < dropped)
+            if drop:
+                row = row // NEGATIVE_EVERY * NEGATIVE_EVERY
+            picks.append((shard, row))
+            states.append(_states_of(shard, row, unconditional, drop=drop))
+        lengths = torch.tensor([len(row) for row in states])
+        edits = "source" in picks[0][0]
+        return Rows(
+            target=torch.stack([shard["target"][row] for shard, row in picks]).float(),
+            source=torch.stack([shard["source"][row] for shard, row in picks]).float() if edits else None,
+            states=torch.nn.utils.rnn.pad_sequence(states, batch_first=True).float(),
+            mask=torch.arange(int(lengths.max())) < lengths[:, None],
+            weight=torch.stack([shard["mask"][row] for shard, row in picks]).float() if edits else None,
+        )
+
+
+def _states_of(shard: dict[str, Tensor], row: int, unconditional: Tensor, *, drop: bool) -> Tensor:
+    if not drop:
+        return shard["states"][row, : int(shard["lengths"][row])]
+    if "negative" in shard:
+        negative = row // NEGATIVE_EVERY
+        return shard["negative"][negative, : int(shard["negative_lengths"][negative])]
+    return unconditional
