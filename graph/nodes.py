@@ -206,6 +206,8 @@ async def _follow(event: DenoiseEvent, flow: Flow) -> TensorRef | None:
     if event.kind == "cancelled":
         raise JobCancelled(f"job {event.job_id} was cancelled after {event.steps_done} of {event.steps_total} steps")
     if event.kind == "step":
+        if event.seq == 1 and event.steps_done > 1:
+            await flow.journal.resumed(event.steps_done - 1)
         await flow.journal.step(event.steps_done, event.steps_total)
     elif event.latents is None:
         raise ServiceError(f"the denoiser sent a {event.kind} event without latents")

@@ -54,6 +54,10 @@ class Journal(Protocol):
         """The owner should know this."""
         ...
 
+    async def resumed(self, steps_done: int) -> None:
+        """A denoiser took the job up after so many steps; some may be done again."""
+        ...
+
     async def save_checkpoint(self, checkpoint: LatentCheckpoint) -> None:
         """Latents from which the step loop can go on."""
         ...

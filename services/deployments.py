@@ -257,7 +257,9 @@ class OrchestratorDeployment(_Shell):
 class GatewayDeployment(_Shell):
     """The HTTP interface."""
 
-    def __init__(self, config: AppConfig, orchestrator: DeploymentHandle[Any], others: dict[str, DeploymentHandle[Any]]) -> None:
+    def __init__(
+        self, config: AppConfig, orchestrator: DeploymentHandle[Any], others: dict[str, DeploymentHandle[Any]]
+    ) -> None:
         super().__init__()
         self._config = config
         self._orchestrator = orchestrator

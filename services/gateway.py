@@ -162,7 +162,8 @@ def _serve_assets(app: FastAPI, orchestrator: Orchestrator, blobs: BlobStore, pr
         """What an upload or a result is."""
         return (await orchestrator.asset(asset_id)).asset
 
-    @app.api_route("/v1/assets/{asset_id}/content", methods=["GET", "HEAD"], response_class=FileResponse)
+    @app.head("/v1/assets/{asset_id}/content", include_in_schema=False)
+    @app.get("/v1/assets/{asset_id}/content", response_class=FileResponse)
     async def content(asset_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """The bytes of an upload or a result, or a range of them."""
         stored = await orchestrator.asset(asset_id)
@@ -216,7 +217,8 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> JSONResponse:
-        kind = SessionError if error.status_code == 404 else RequestInvalid if error.status_code < 500 else VogueError
+        kinds: dict[int, type[VogueError]] = {404: SessionError, 413: LimitExceeded}
+        kind = kinds.get(error.status_code, RequestInvalid if error.status_code < 500 else VogueError)
         what = f"{request.method} {request.url.path}: {error.detail}; see /openapi.json for what there is"
         response = answer(kind(what), error.status_code)
         response.headers.update(error.headers or {})
@@ -259,7 +261,7 @@ class _BoundedBody:
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise LimitExceeded(f"the request body is larger than {MAX_JSON_BYTES} bytes")
+                raise HTTPException(413, f"the request body is larger than {MAX_JSON_BYTES} bytes")
             return message
 
         await self._app(scope, bounded, send)

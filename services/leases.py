@@ -112,6 +112,14 @@ class LeaseTable:
                     steps_total=steps_total,
                 )
 
+    def record_resumed(self, lease: Lease, steps_done: int) -> None:
+        """Note that a denoiser took the job up after so many steps."""
+        with self._fenced(lease) as db:
+            total = job_row(db, lease.job_id)["steps_total"]
+            append_event(
+                db, lease.job_id, EventKind.RESUMED, stage=Stage.DENOISE, steps_done=steps_done, steps_total=total
+            )
+
     def record_notice(self, lease: Lease, message: str) -> None:
         """Tell the owner something; the same words are not said twice."""
         with self._fenced(lease) as db:

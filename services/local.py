@@ -32,10 +32,13 @@ _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 @contextmanager
 def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
     """Ray and Serve on the loopback interface, without a dashboard, behind a token that only child processes know."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if os.environ["RAY_AUTH_MODE"] == "token":
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    # Ray takes a loopback address for a mistake and replaces it by the machine's own, unless it is told that no other
+    # machine will join, by a variable that is meant for laptops. It is read when Ray is imported.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    # Ray asks for a token by default on a cluster that it starts itself, but would keep it in the home directory.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
     from ray import serve
 
@@ -96,13 +99,13 @@ def serve_here(
             raise KeyboardInterrupt
         stopped.set()
 
-    from .app import APP_NAME, build
-
     with _alone(settings.state_dir), local_cluster(port, quiet=not verbose):
         # After Ray, which installs handlers of its own.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
         from ray import serve
+
+        from .app import APP_NAME, build
 
         application = build(settings)
         typer.echo(f"starting {settings.preset}; jobs and files are kept in {settings.state_dir}", err=True)

@@ -43,7 +43,7 @@ async def receive_upload(
             f"the upload has {content_length} bytes, and at most {max_bytes} are accepted", param=_FIELD
         )
     with blobs.writer(max_bytes) as writer:
-        form = _Form(_boundary(content_type), writer, max_bytes + _OVERHEAD)
+        form = _Form(_boundary(content_type), writer, max_bytes)
         async for chunk in body:
             form.feed(chunk)
         filename = form.finish()
@@ -66,9 +66,10 @@ def _boundary(content_type: str) -> str:
 class _Form:
     """A streaming parser that writes the one file and counts everything."""
 
-    def __init__(self, boundary: str, writer: BlobWriter, max_body_bytes: int) -> None:
+    def __init__(self, boundary: str, writer: BlobWriter, max_bytes: int) -> None:
         self._writer = writer
-        self._left = max_body_bytes
+        self._max_bytes = max_bytes
+        self._left = max_bytes + _OVERHEAD
         self._field = b""
         self._value = b""
         self._headers: Message = Message()
@@ -95,7 +96,9 @@ class _Form:
         """Parse the next bytes of the body."""
         self._left -= len(chunk)
         if self._left < 0:
-            raise LimitExceeded("the upload is larger than what is accepted", param=_FIELD)
+            raise LimitExceeded(
+                f"the upload is larger than the {self._max_bytes} bytes that are accepted", param=_FIELD
+            )
         try:
             self._parser.write(chunk)
         except FormParserError as error:

@@ -82,6 +82,10 @@ class _JobJournal:
         await asyncio.to_thread(self._leases.record_step, self._lease, steps_done, steps_total)
         self._news.tell(self._lease.job_id)
 
+    async def resumed(self, steps_done: int) -> None:
+        await asyncio.to_thread(self._leases.record_resumed, self._lease, steps_done)
+        self._news.tell(self._lease.job_id)
+
     async def notice(self, message: str) -> None:
         await asyncio.to_thread(self._leases.record_notice, self._lease, message)
         self._news.tell(self._lease.job_id)

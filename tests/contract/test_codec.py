@@ -86,7 +86,10 @@ async def test_latents_have_the_promised_shape(implementation: Any, count: int, 
     prepared = await _prepared(implementation, _frames(count), Role.SOURCE)
     request = EncodeVisualRequest(visual=prepared, height_px=SIDE, width_px=SIDE)
     ref = await implementation.ports.codec.encode(request)
-    channels, side = implementation.preset.vae.latent_channels, SIDE // implementation.preset.vae.spatial_compression_ratio
+    channels, side = (
+        implementation.preset.vae.latent_channels,
+        SIDE // implementation.preset.vae.spatial_compression_ratio,
+    )
     assert (ref.shape, ref.dtype) == ((channels, groups, side, side), DType.FLOAT32)
     assert await implementation.ports.codec.encode(request) == ref
 

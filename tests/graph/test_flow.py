@@ -48,6 +48,9 @@ class Diary:
     async def step(self, steps_done: int, steps_total: int) -> None:
         self.entries.append((steps_done, steps_total))
 
+    async def resumed(self, steps_done: int) -> None:
+        self.entries.append(f"from {steps_done}")
+
     async def notice(self, message: str) -> None:
         self.entries.append(message)
 
@@ -158,6 +161,7 @@ async def test_a_lost_denoiser_costs_at_most_one_checkpoint_interval(blobs: Blob
     flow = Flow(PRESET, replace(ports, denoiser=fragile), interrupted)
     await build_graph(retry=AT_ONCE).ainvoke(_state(blobs, steps=9), context=flow)
     assert fragile.started_from == [0, 4]
+    assert "from 4" in interrupted.entries
     assert whole.delivered is not None
     assert interrupted.delivered is not None
     assert interrupted.delivered.media.sha256 == whole.delivered.media.sha256

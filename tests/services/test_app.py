@@ -1,0 +1,62 @@
+"""The application's settings, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vogue.schemas.errors import RequestInvalid, ServiceError
+from vogue.services.config import AppConfig
+from vogue.services.local import read_config
+
+# Ray's own models, at import.
+pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"orchestrator": {"num_replicas": 2}}, "orchestrator.num_replicas is 2, and must be 1: jobs in SQLite"),
+        ({"denoiser": {"num_replicas": 2}}, "denoiser.num_replicas is 2"),
+        ({"preset": "giant"}, "unknown preset 'giant'; choose one of tiny, mini"),
+        ({"presets": "mini"}, "presets: Extra inputs"),
+        ({"jobs": {"max_open_jobs": 0}}, "jobs.max_open_jobs: .* got 0"),
+    ],
+)
+def test_settings_that_cannot_work(tmp_path: Path, args: dict[str, Any], message: str) -> None:
+    from vogue.services.app import build
+
+    with pytest.raises(RequestInvalid, match=message):
+        build({"state_dir": tmp_path} | args)
+
+
+def test_the_shipped_configuration_is_valid_for_ray_and_for_us(repository: Path) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    path = repository / "serve_config.yaml"
+    written = yaml.safe_load(path.read_text())
+    (application,) = ServeDeploySchema(**written).applications
+    assert application.import_path == "vogue.services.app:build"
+    assert read_config(path) == AppConfig(**application.args)
+    assert read_config(path, preset="tiny").preset == "tiny"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "applications: []", "applications: [1, 2]", "{", "applications: 3"])
+def test_a_file_that_is_no_configuration(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    with pytest.raises(RequestInvalid, match="not a Serve configuration"):
+        read_config(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_local_testing_mode_is_refused(tmp_path: Path) -> None:
+    from ray import serve
+
+    from vogue.services.app import build
+
+    with pytest.raises(ServiceError, match="local testing mode is refused"):
+        serve.run(build({"preset": "tiny", "state_dir": tmp_path}), _local_testing_mode=True)

@@ -1,0 +1,265 @@
+"""The whole application on Ray Serve, started as a user starts it: separate processes that survive each other's death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from vogue.schemas.jobs import EventKind, Job, JobEvent
+from vogue.schemas.presets import get_preset
+
+SERVICES = {"Understanding", "Connector", "Denoiser", "Codec", "Orchestrator", "Gateway"}
+LONG = {"instruction": "a red star", "steps": 64, "height_px": 64, "width_px": 64, "num_frames": 9, "seed": 1}
+EVERY = get_preset("tiny").checkpoint_every_steps
+
+
+def _parents() -> dict[int, int]:
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            found[int(stat.parent.name)] = int(fields[1])
+    return found
+
+
+def _family(pid: int) -> set[int]:
+    """A process and all that descend from it."""
+    parents = _parents()
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family & parents.keys()
+
+
+@dataclass
+class Server:
+    """`vogue serve` as a child process."""
+
+    process: subprocess.Popen[str]
+    url: str
+    state_dir: Path
+
+    @classmethod
+    def start(cls, state_dir: Path) -> Server:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        arguments = ["serve", "--preset", "tiny", "--port", str(port), "--state-dir", str(state_dir)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vogue.cli", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=(state_dir / "log").open("a"),
+            text=True,
+            env=environment,
+        )
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said.startswith("ready: "), (state_dir / "log").read_text()[-4000:]
+        return cls(process, said.split()[1], state_dir)
+
+    def pids(self) -> dict[str, int]:
+        """Process ids of the replicas, by deployment."""
+        found = {}
+        for pid in _family(self.process.pid):
+            try:
+                title = Path(f"/proc/{pid}/cmdline").read_text()
+            except OSError:
+                continue
+            if title.startswith("ray::ServeReplica:vogue:"):
+                found[title.split(":")[4].split(".")[0].strip("\0 ")] = pid
+        return found
+
+    def stop(self) -> None:
+        """As an operator stops it."""
+        family = _family(self.process.pid)
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(60) == 0, (self.state_dir / "log").read_text()[-4000:]
+        _wait_until(lambda: not family & _parents().keys())
+
+    def kill(self) -> None:
+        """As a power cut stops it."""
+        for pid in _family(self.process.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(10)
+
+
+def _wait_until(done: Any, timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server.start(tmp_path_factory.mktemp("serve"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=120.0) as made:
+        yield made
+
+
+def _submit(client: httpx.Client, **fields: Any) -> str:
+    answer = client.post("/v1/jobs", json=LONG | fields)
+    assert answer.status_code == 201, answer.text
+    job_id: str = answer.json()["id"]
+    return job_id
+
+
+def _events(client: httpx.Client, job_id: str, after: int = 0) -> Iterator[JobEvent]:
+    with client.stream("GET", f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": str(after)}) as answer:
+        assert answer.status_code == 200
+        for line in answer.iter_lines():
+            if line.startswith("data: "):
+                yield JobEvent.model_validate_json(line.removeprefix("data: "))
+
+
+def _finish(client: httpx.Client, job_id: str) -> tuple[Job, list[JobEvent]]:
+    events = list(_events(client, job_id))
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    return Job.model_validate_json(client.get(f"/v1/jobs/{job_id}").content), events
+
+
+def _until_step(client: httpx.Client, job_id: str, step: int) -> None:
+    for event in _events(client, job_id):
+        if event.kind is EventKind.STEP and event.steps_done >= step:
+            return
+    pytest.fail("the job was over before it was reached")
+
+
+def test_six_processes(server: Server, client: httpx.Client) -> None:
+    pids = server.pids()
+    assert pids.keys() == SERVICES
+    assert len({*pids.values(), os.getpid(), server.process.pid}) == len(SERVICES) + 2
+    ready = client.get("/readyz")
+    assert ready.json() == {"ready": True, "services": {name.lower(): True for name in SERVICES - {"Gateway"}}}
+
+
+def test_only_the_loopback_interface_is_served(server: Server) -> None:
+    inodes = set()
+    for pid in _family(server.process.pid):
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                inodes.add(link.readlink().name)
+            except OSError:
+                continue
+    open_to_all = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                address = fields[1].rpartition(":")[0]
+                if address not in ("0100007F", "0" * 24 + "01000000", "0000000000000000FFFF00000100007F"):
+                    open_to_all.append(fields[1])
+    assert open_to_all == []
+
+
+def test_a_sentence_becomes_an_mp4(client: httpx.Client) -> None:
+    job, events = _finish(client, _submit(client, steps=4))
+    assert job.status == "completed", job.error
+    assert [event.steps_done for event in events if event.kind is EventKind.STEP] == [1, 2, 3, 4]
+    path = f"/v1/assets/{job.assets[0].id}/content"
+    whole = client.get(path)
+    assert whole.headers["content-type"] == "video/mp4"
+    assert whole.content[4:8] == b"ftyp"
+    part = client.get(path, headers={"Range": "bytes=4-7"})
+    assert (part.status_code, part.content) == (206, b"ftyp")
+
+
+def test_an_upload_in_and_an_edit_out(client: httpx.Client, tmp_path: Path, ffmpeg_path: Path) -> None:
+    from vogue.engines.media.samples import write_sample
+
+    clip = write_sample("sound.mp4", tmp_path)
+    upload = client.post("/v1/uploads", files={"file": ("sound.mp4", clip.read_bytes())}).json()
+    visual = {"tag": "video1", "role": "source", "upload_id": upload["id"]}
+    answer = client.post("/v1/jobs", json={"instruction": "make it blue", "visuals": [visual], "steps": 2})
+    job, _ = _finish(client, answer.json()["id"])
+    assert job.status == "completed", job.error
+    assert job.assets[0].has_audio
+    assert (job.spec.fps, job.assets[0].width_px > job.assets[0].height_px) == (upload["fps"], True)
+
+
+def test_bad_input_leaves_no_job(client: httpx.Client) -> None:
+    before = client.get("/v1/jobs").json()["data"]
+    answer = client.post("/v1/jobs", json=LONG | {"steps": 10_000})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "limit_exceeded")
+    answer = client.post("/v1/uploads", files={"file": ("x.mp4", b"nothing")})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "media_unreadable")
+    assert client.get("/v1/jobs").json()["data"] == before
+
+
+def test_cancel(client: httpx.Client) -> None:
+    job_id = _submit(client)
+    _until_step(client, job_id, 3)
+    client.post(f"/v1/jobs/{job_id}/cancel")
+    job, _ = _finish(client, job_id)
+    assert job.status == "cancelled"
+    assert 3 <= job.steps_done < 64
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: Server) -> bytes:
+    """What the long job comes to when nobody dies."""
+    with httpx.Client(base_url=server.url, timeout=120.0) as client:
+        job, _ = _finish(client, _submit(client))
+        return client.get(f"/v1/assets/{job.assets[0].id}/content").content
+
+
+def _check_survival(client: httpx.Client, job_id: str, undisturbed: bytes) -> None:
+    job, events = _finish(client, job_id)
+    assert job.status == "completed", job.error
+    assert [event.steps_done for event in events if event.kind is EventKind.STEP] == list(range(1, 65))
+    known = 0
+    for event in events:
+        if event.kind is EventKind.RESUMED and event.stage == "denoise":
+            assert known - event.steps_done <= EVERY
+        known = max(known, event.steps_done)
+    assert client.get(f"/v1/assets/{job.assets[0].id}/content").content == undisturbed
+
+
+@pytest.mark.parametrize("name", ["Denoiser", "Orchestrator"])
+def test_a_killed_service_costs_one_checkpoint_interval_at_most(
+    server: Server, client: httpx.Client, undisturbed: bytes, name: str
+) -> None:
+    job_id = _submit(client)
+    _until_step(client, job_id, 5)
+    old = server.pids()[name]
+    os.kill(old, signal.SIGKILL)
+    _check_survival(client, job_id, undisturbed)
+    assert server.pids()[name] != old
+
+
+def test_a_killed_server_finishes_its_job_after_the_next_start(
+    tmp_path_factory: pytest.TempPathFactory, undisturbed: bytes
+) -> None:
+    first = Server.start(tmp_path_factory.mktemp("killed"))
+    with httpx.Client(base_url=first.url, timeout=120.0) as client:
+        job_id = _submit(client)
+        _until_step(client, job_id, 5)
+        first.kill()
+    second = Server.start(first.state_dir)
+    with httpx.Client(base_url=second.url, timeout=120.0) as client:
+        _check_survival(client, job_id, undisturbed)
+    second.stop()
