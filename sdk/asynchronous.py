@@ -127,7 +127,7 @@ class AsyncVogue:
         return list_entries((await self._exchange.call("GET", "/v1/models")).content)
 
     async def is_ready(self) -> bool:
-        """Whether the server takes jobs now; one try.
+        """Whether the server takes jobs now; one try. One that is too busy to say so within seconds does not.
 
         Raises:
             ServiceError: no server answers.
@@ -135,5 +135,7 @@ class AsyncVogue:
         transport = self._exchange.transport
         try:
             return (await transport.send(transport.build("GET", "/readyz", timeout=5.0))).is_success
+        except httpx.ReadTimeout:
+            return False
         except httpx.TransportError as fault:
             raise self._exchange.connection_error(fault) from fault

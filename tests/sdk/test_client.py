@@ -241,7 +241,8 @@ async def test_no_server(client: Any, server: FakeServer) -> None:
     server.fail_next(httpx.ConnectError("refused"))
     with pytest.raises(ServiceError, match="vogue serve"):
         await do(client.is_ready())
-    assert await do(client.is_ready()) is True
+    server.fail_next(httpx.ReadTimeout("busy"), ServiceError("starting"))
+    assert [await do(client.is_ready()) for _ in range(3)] == [False, False, True]
 
 
 async def test_waiting_has_a_limit_and_the_job_goes_on(client: Any) -> None:
