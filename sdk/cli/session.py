@@ -24,7 +24,7 @@ from vogue.schemas.jobs import EventKind, JobEvent
 __all__ = ["JsonFlag", "ServerOption", "Session", "session_of"]
 
 # A person at the terminal prefers to wait through a server's restart.
-_PATIENT = Retry(attempts=8, first_delay_s=0.5, max_delay_s=15.0)
+_PATIENT = Retry(attempts=12, first_delay_s=0.5, max_delay_s=15.0)
 
 
 def _connect(server: str | None) -> Vogue:
