@@ -31,6 +31,7 @@ from .mllm_loading import load_mllm
 from .models.connector import Connector
 from .models.vae import VAE, latent_shape
 from .port import Engine
+from .preprocess import frames_of
 from .prompting import Reading
 from .sampling import Denoising, KeepGoing, denoise, get_noise, prepare
 from .torch_engine import TorchEngine
@@ -196,12 +197,6 @@ class Pipeline:
                 f"frames {vae.temporal_compression_ratio}k + 1"
             )
         return latent_shape(vae, spec.num_frames, spec.height_px, spec.width_px)
-
-
-def frames_of(pixels: Tensor) -> NDArray[np.uint8]:
-    """Pixels [3, F, H, W], about [-1, 1], to uint8 frames [F, H, W, 3]."""
-    scaled = (pixels.float() * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0
-    return scaled.round().to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu().numpy()
 
 
 def _conditions(visuals: Sequence[Visual], latents: Sequence[Tensor]) -> Conditions:

@@ -22,6 +22,7 @@ __all__ = [
     "causal_frames",
     "evenly_spaced",
     "fit_source",
+    "frames_of",
     "pixels_of",
     "place_reference",
     "resize_image",
@@ -139,3 +140,9 @@ def pixels_of(frames: Frames | Tensor) -> Tensor:
         return (frames.float() / 127.5 - 1.0)[None, :, None]
     moved = torch.from_numpy(np.array(frames)).permute(3, 0, 1, 2)  # [3, F, H, W]
     return (moved.float() / 127.5 - 1.0)[None]
+
+
+def frames_of(pixels: Tensor) -> Frames:
+    """Pixels [3, F, H, W], about [-1, 1], to uint8 frames [F, H, W, 3]."""
+    scaled = (pixels.float() * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0
+    return scaled.round().to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu().numpy()

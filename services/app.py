@@ -57,8 +57,7 @@ def build(args: dict[str, Any] | AppConfig) -> Application:
 
 def _deploy(shell: type, name: str, own: DeploymentConfig) -> serve.Deployment:
     """A deployment with what it claims. Dead replicas are noticed within two seconds."""
-    return serve.deployment(
-        shell,
+    deployment: serve.Deployment = serve.deployment(
         name=name,
         num_replicas=own.num_replicas,
         max_ongoing_requests=own.max_ongoing_requests,
@@ -67,4 +66,5 @@ def _deploy(shell: type, name: str, own: DeploymentConfig) -> serve.Deployment:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=2.0,
         health_check_timeout_s=30.0,
-    )
+    )(shell)
+    return deployment

@@ -24,8 +24,7 @@ from vogue.engines.media import (
     write_video,
 )
 from vogue.engines.models.vae import VAE
-from vogue.engines.pipeline import frames_of
-from vogue.engines.preprocess import causal_frames, fit_source
+from vogue.engines.preprocess import causal_frames, fit_source, frames_of
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import MediaUnreadable
 from vogue.schemas.references import Artifact, MediaKind, PreparedVisual, TensorRef

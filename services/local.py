@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from vogue.schemas.errors import RequestInvalid, ServiceError
 from vogue.schemas.wire import validate
@@ -38,7 +38,8 @@ def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
     # Ray asks for a token by default on a cluster that it starts itself, but would keep it in the home directory.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for name in ("ray", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     import ray
     from ray import serve
 
@@ -55,7 +56,11 @@ def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
             logging_level=logging.WARNING,
             log_to_driver=not quiet,
         )
-        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": "127.0.0.1", "port": port},
+            logging_config={"log_level": "WARNING", "enable_access_log": False},
+        )
         yield
     finally:
         try:

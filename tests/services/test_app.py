@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from vogue.schemas.errors import RequestInvalid, ServiceError
 from vogue.services.config import AppConfig

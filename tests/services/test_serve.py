@@ -60,15 +60,17 @@ class Server:
             port = free.getsockname()[1]
         arguments = ["serve", "--preset", "tiny", "--port", str(port), "--state-dir", str(state_dir)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vogue.cli", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=(state_dir / "log").open("a"),
-            text=True,
-            env=environment,
-        )
+        with (state_dir / "log").open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "vogue.cli", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+            )
         assert process.stdout is not None
-        said = process.stdout.readline()
+        with process.stdout as out:
+            said = out.readline()
         assert said.startswith("ready: "), (state_dir / "log").read_text()[-4000:]
         return cls(process, said.split()[1], state_dir)
 

@@ -1,0 +1,157 @@
+"""How fast and how large the served model is: `python -m vogue.lab.perf [--preset mini] [--json]`.
+
+Starts a server of its own, and measures the seconds until it is ready, what all its processes hold in memory while idle,
+and a warm text-to-video at the preset's default size through HTTP. The same call in one process gives the ratio: what
+services, storage and HTTP add.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from vogue import Vogue
+from vogue.engines.media import write_image, write_video
+from vogue.engines.pipeline import Pipeline, Request
+from vogue.engines.tiny import tiny_pipeline
+from vogue.schemas.config import Preset, Task
+from vogue.schemas.presets import get_preset
+from vogue.schemas.requests import JobSpec
+
+from .local_server import local_server
+
+__all__ = ["Report", "idle_memory_bytes", "main", "measure"]
+
+_WORDS = "a red star moves to the left in front of a blue background"
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures. Times are medians of warm calls."""
+
+    preset: str
+    ready_s: float
+    idle_bytes: int
+    http_s: float
+    in_process_s: float
+    ratio: float
+
+
+def measure(preset: Preset, repeats: int) -> Report:
+    """Run all measurements, one after the other."""
+    with tempfile.TemporaryDirectory(prefix="vogue-perf-") as folder:
+        before = time.perf_counter()
+        with local_server(Path(folder), preset=preset.name) as url:
+            ready_s = time.perf_counter() - before
+            with Vogue(url) as client:
+                http_s = _median_s(lambda seed: _through_http(client, Path(folder), seed), repeats)
+            idle_bytes = idle_memory_bytes(os.getpid())
+        torch.set_num_threads(_THREADS)
+        pipeline = _load(preset)
+        in_process_s = _median_s(lambda seed: _in_process(pipeline, Path(folder), seed), repeats)
+    return Report(preset.name, ready_s, idle_bytes, http_s, in_process_s, http_s / in_process_s)
+
+
+def _median_s(call: Callable[[int], None], repeats: int) -> float:
+    """Median seconds of a call, after one that warms up. Each has a seed of its own, so that nothing is looked up."""
+    call(0)
+    taken = []
+    for seed in range(1, repeats + 1):
+        before = time.perf_counter()
+        call(seed)
+        taken.append(time.perf_counter() - before)
+    return median(taken)
+
+
+def _through_http(client: Vogue, folder: Path, seed: int) -> None:
+    made = client.generate(f"{_WORDS} {seed}", task="t2v", seed=seed)
+    made.wait()
+    made.save(folder / f"http-{seed}.mp4")
+
+
+def _load(preset: Preset) -> Pipeline:
+    if preset.name == "tiny":
+        return tiny_pipeline(preset)
+    return Pipeline.load(preset, Path(str(resources.files("vogue.weights"))) / preset.name)
+
+
+def _in_process(pipeline: Pipeline, folder: Path, seed: int) -> None:
+    preset = pipeline.preset
+    defaults = preset.tasks[Task.T2V]
+    spec = JobSpec(
+        task=Task.T2V,
+        instruction=f"{_WORDS} {seed}",
+        negative_prompt=preset.default_negative_prompt,
+        height_px=defaults.height_px,
+        width_px=defaults.width_px,
+        num_frames=defaults.num_frames,
+        fps=preset.fps,
+        steps=defaults.steps,
+        guidance=defaults.guidance,
+        image_guidance=1.0,
+        seed=seed,
+    )
+    (frames,) = pipeline.generate([Request(spec)])
+    write_video(frames, preset.fps, folder / f"here-{seed}.mp4")
+    write_image(frames[0], folder / f"here-{seed}.png")
+
+
+def idle_memory_bytes(parent_pid: int) -> int:
+    """Memory of all descendants of a process, pages that several share counted once (proportional set size)."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it ended meanwhile
+    family = {parent_pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(_pss_bytes(pid) for pid in family - {parent_pid})
+
+
+def _pss_bytes(pid: int) -> int:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and show. Speeds are reported, not judged: the exit code is 0 whatever they are."""
+    parser = argparse.ArgumentParser(prog="python -m vogue.lab.perf", description=__doc__)
+    parser.add_argument("--preset", default="mini")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    options = parser.parse_args(arguments)
+    report = measure(get_preset(options.preset), options.repeats)
+    if options.json:
+        sys.stdout.write(json.dumps(asdict(report)) + "\n")
+        return 0
+    table = Table("", "measured", "promised for mini")
+    table.add_row("from `vogue serve` to ready", f"{report.ready_s:.1f} s", "45 s")
+    table.add_row("all processes, idle", f"{report.idle_bytes / 1e9:.2f} GB", "6 GB")
+    table.add_row("warm text-to-video through HTTP", f"{report.http_s:.2f} s", "15 s")
+    table.add_row("the same in one process", f"{report.in_process_s:.2f} s", "")
+    table.add_row("ratio", f"{report.ratio:.2f}", "1.20")
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
