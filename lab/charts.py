@@ -21,7 +21,10 @@ _BAD: Final = (190, 48, 44)
 _GAP_PX: Final = 2
 _MARGIN_PX: Final = 10
 _LINE_PX: Final = 15
-_FONT_PX: Final = 11
+_FONT_PX: Final = 12
+_LABEL_PX: Final = 40
+_MIN_CELL_PX: Final = 240
+_PAGE_WIDTH_PX: Final = 1240
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,16 @@ class Entry:
     good: bool | None = None
 
 
-def contact_sheet(
-    title: str, entries: Sequence[Entry], *, frames: int = 5, columns: int = 2, zoom: int = 1
-) -> Image.Image:
-    """Draw entries in a grid; of each clip `frames` frames are shown, evenly spaced, of a picture one."""
+def contact_sheet(title: str, entries: Sequence[Entry], *, frames: int = 4, zoom: int = 2) -> Image.Image:
+    """Draw entries in a grid; of each clip `frames` frames are shown, evenly spaced, of a picture one.
+
+    Raises ValueError without an entry.
+    """
     if not entries:
         raise ValueError("a contact sheet needs at least one entry")
     cells = [_cell(entry, frames, zoom) for entry in entries]
     width, height = max(cell.width for cell in cells), max(cell.height for cell in cells)
+    columns = max(1, min(len(cells), _PAGE_WIDTH_PX // (width + _MARGIN_PX)))
     rows = -(-len(cells) // columns)
     head = _LINE_PX + _MARGIN_PX
     page = Image.new(
@@ -73,20 +78,36 @@ def write_sheet(page: Image.Image, path: Path) -> None:
 
 def _cell(entry: Entry, frames: int, zoom: int) -> Image.Image:
     strips = [(label, _strip(clip, frames, zoom)) for label, clip in entry.strips]
-    label_px = 52
-    text = f"“{entry.prompt}”"
-    font = _font(_FONT_PX)
-    width = max(label_px + max(strip.width for _, strip in strips), int(font.getlength(text)) + 4)
-    height = _LINE_PX + sum(strip.height + _GAP_PX for _, strip in strips)
-    cell = Image.new("RGB", (width, height), _PAGE)
+    # Pictures stand beside each other, clips below each other so that their frames can be compared.
+    across = all(len(clip) == 1 for _, clip in entry.strips)
+    widths = [_LABEL_PX + strip.width + _GAP_PX for _, strip in strips]
+    heights = [strip.height + _GAP_PX for _, strip in strips]
+    width = sum(widths) if across else max(widths)
+    lines = _wrap(entry.prompt, max(width, _MIN_CELL_PX))
+    top = _LINE_PX * len(lines)
+    size = (max(width, _MIN_CELL_PX), top + (max(heights) if across else sum(heights)))
+    cell = Image.new("RGB", size, _PAGE)
     draw = ImageDraw.Draw(cell)
-    draw.text((0, 0), text, fill=_TEXT if entry.good is None else _GOOD if entry.good else _BAD, font=font)
-    top = _LINE_PX
-    for label, strip in strips:
-        draw.text((0, top + strip.height // 2 - _LINE_PX // 2), label, fill=_FAINT, font=font)
-        cell.paste(strip, (label_px, top))
-        top += strip.height + _GAP_PX
+    ink = _TEXT if entry.good is None else _GOOD if entry.good else _BAD
+    for number, line in enumerate(lines):
+        draw.text((0, number * _LINE_PX), line, fill=ink, font=_font(_FONT_PX))
+    left = 0
+    for index, (label, strip) in enumerate(strips):
+        draw.text((left, top + strip.height // 2 - _LINE_PX // 2), label, fill=_FAINT, font=_font(_FONT_PX))
+        cell.paste(strip, (left + _LABEL_PX, top))
+        left, top = (left + widths[index], top) if across else (left, top + heights[index])
     return cell
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    font, lines = _font(_FONT_PX), [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) > width and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines if text else []
 
 
 def _strip(clip: Clip, frames: int, zoom: int) -> Image.Image:

@@ -20,6 +20,7 @@ from .scene import CANVAS_PX, MOTIONS, Subject, trajectory
 from .segment import COLORLESS_STYLES, UNKNOWN, Track, find_backdrop, find_tracks, main_color
 
 _LOOK_FRAMES: Final = 5
+_FLOOR: Final = 0.5
 _SIZE_BORDER_PX: Final = 10.0
 _GROWTH_WEIGHT_PX: Final = 12.0
 _MOTION_TOLERANCE_PX: Final = 7.0
@@ -118,6 +119,7 @@ def _best_look(
         + (creature_looks(blob, clip[blob.frame], empty, style, line_up) if line_up else [])
         for blob in chosen
     ]
-    total = np.array([[look.misfit for look in row] for row in seen]).mean(axis=0)
+    # The sum of logarithms: a smeared frame, which fits nothing well, then has less of a say than a sharp one.
+    total = np.log(np.array([[look.misfit for look in row] for row in seen]) + _FLOOR).sum(axis=0)
     best = int(total.argmin())
     return seen[0][best]

@@ -31,7 +31,9 @@ _CONTRAST: Final = (14.0, 36.0)
 _MOSAIC_SHARE: Final = 0.12
 _MIN_BLOB_PX: Final = 12
 _MIN_TRACK_PX: Final = 36
-_MIN_CORE_PX: Final = 6
+# A soft edge or a codec's halo has hardly an inside.
+_MIN_CORE_PX: Final = 8
+_MIN_CORE_SHARE: Final = 0.3
 _GATE_PX: Final = 13.0
 _MIN_LIFE: Final = 0.6
 _INK_LUMA: Final = 140
@@ -161,9 +163,11 @@ def _blobs(clip: Clip, mask: Mask, style: str, by_color: bool) -> list[Blob]:
     for frame, patch in patches:
         # Soft edges mix colours, so only colours with an inside count; small subjects may have none.
         inside = cores[frame][patch].sum(axis=0)
-        present = [index for index in range(len(names)) if inside[index] >= _MIN_CORE_PX]
+        area = np.bincount(kind[frame][patch & mask[frame]], minlength=len(names))
+        solid = inside >= np.maximum(_MIN_CORE_PX, _MIN_CORE_SHARE * area)
+        present = [index for index in range(len(names)) if solid[index]]
         if len(present) < 2:
-            votes = inside if inside.any() else np.bincount(kind[frame][patch & mask[frame]], minlength=len(names))
+            votes = inside if inside.any() else area
             found.append(_blob(frame, names[int(votes.argmax())], patch))
             continue
         nearest = np.array(present)[distance[frame][:, :, present].argmin(axis=-1)]
