@@ -24,12 +24,16 @@ from .preprocess import (
     pixels_of,
     place_reference,
     resize_image,
+    size_source,
     square_reference,
     to_bytes,
 )
 from .prompting import Reading
 
-__all__ = ["Canvas", "Visual", "codec_pixels", "readings", "shown"]
+__all__ = ["Canvas", "Visual", "codec_pixels", "question", "readings", "shown"]
+
+UNDERSTANDING_AREA_PX = 720 * 1280
+"""Area of the pictures that questions are about (NUMERICS, from instruction to context, 6)."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,23 @@ def readings(
         Pass.CONDITIONAL: Reading(instruction, prompts.tasks[task], *seen),
     }
     return {which: made[which] for which in passes}
+
+
+def question(text: str, visuals: Sequence[Visual], config: MLLMConfig, area_px: int = UNDERSTANDING_AREA_PX) -> Reading:
+    """What the MLLM reads to answer a question: every picture in its own ratio at the area, clips thinned.
+
+    Raises:
+        ShapeUnsupported: a picture is too narrow for the area.
+    """
+    images: list[NDArray[np.uint8]] = []
+    videos: list[NDArray[np.uint8]] = []
+    for visual in visuals:
+        size = size_source(visual.frames.shape[1], visual.frames.shape[2], area_px)
+        canvas = Canvas(size.height, size.width, area_px)
+        pictures, clips = shown([visual], canvas, config.understanding_video_frames)
+        images += pictures
+        videos += clips
+    return Reading(text, "", tuple(images), tuple(videos))
 
 
 def codec_pixels(visual: Visual, canvas: Canvas) -> Tensor:

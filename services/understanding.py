@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from vogue.engines.conditioning import Canvas, Visual, readings, shown
+from vogue.engines.conditioning import Canvas, Visual, question, readings
 from vogue.engines.loading import load_prompts
 from vogue.engines.mllm import MLLM
 from vogue.engines.mllm_loading import load_mllm
-from vogue.engines.prompting import Reading
 from vogue.schemas.config import Prompts
 from vogue.schemas.errors import ThinkingUnavailable
 from vogue.schemas.plan import Plan
@@ -60,16 +59,9 @@ class UnderstandingService:
             yield piece
 
     def _answering(self, request: AnswerRequest) -> Iterator[str]:
-        limits = self._place.preset
-        # Questions have no canvas: pictures are shown at the area that sources are sized to.
-        side = int(limits.area_px**0.5)
-        images, videos = shown(
-            visuals_of(request.visuals, self._place.blobs),
-            Canvas(side, side, limits.area_px),
-            limits.mllm.understanding_video_frames,
-        )
-        reading = Reading(request.instruction, images=tuple(images), videos=tuple(videos))
-        return self._mllm.answer(reading, min(request.max_new_tokens, limits.mllm.max_new_tokens))
+        config = self._place.preset.mllm
+        reading = question(request.instruction, visuals_of(request.visuals, self._place.blobs), config)
+        return self._mllm.answer(reading, min(request.max_new_tokens, config.max_new_tokens))
 
     async def plan(self, request: PlanRequest) -> Plan:
         """Not yet: no preset's weights have learnt to plan.

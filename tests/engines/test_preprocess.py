@@ -8,7 +8,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vogue.engines.conditioning import Canvas, Visual, codec_pixels, readings, shown
+from vogue.engines.conditioning import Canvas, Visual, codec_pixels, question, readings, shown
 from vogue.engines.preprocess import (
     SourceSize,
     causal_frames,
@@ -113,6 +113,15 @@ def test_only_the_full_prompt_carries_the_task_and_only_one_pass_is_blind() -> N
     bare = preset.prompts.model_copy(update={"tasks": {}})
     with pytest.raises(TaskUnsupported, match="i2i_edit"):
         readings(Task.I2I_EDIT, "red", "bad", source, canvas, tuple(Pass), bare, preset.mllm)
+
+
+def test_a_question_shows_each_picture_in_its_own_ratio() -> None:
+    wide = Visual(Role.SOURCE, MediaKind.IMAGE, np.zeros((1, 50, 100, 3), dtype=np.uint8))
+    clip = visual(Role.SOURCE, MediaKind.VIDEO, 9)
+    reading = question("what?", [clip, wide], get_preset("tiny").mllm, 64 * 64)
+    assert [image.shape for image in reading.images] == [(32, 80, 3)]
+    assert [frames.shape for frames in reading.videos] == [(8, 32, 32, 3)]
+    assert reading.task_instruction == ""
 
 
 @pytest.mark.parametrize(
