@@ -6,6 +6,7 @@ from typing import Any
 
 from ray import serve
 from ray.serve import Application
+from ray.serve.config import RequestRouterConfig
 
 from vogue.schemas.presets import get_preset
 from vogue.schemas.wire import validate
@@ -43,7 +44,9 @@ def build(args: dict[str, Any] | AppConfig) -> Application:
 
     understanding = _deploy(deployments.UnderstandingDeployment, "Understanding", config.understanding).bind(config)
     connector = _deploy(deployments.ConnectorDeployment, "Connector", config.connector).bind(config)
-    denoiser = _deploy(deployments.DenoiserDeployment, "Denoiser", config.denoiser).bind(config)
+    denoiser = _deploy(
+        deployments.DenoiserDeployment, "Denoiser", config.denoiser, "vogue.services.routing:JobAffinityRouter"
+    ).bind(config)
     codec = _deploy(deployments.CodecDeployment, "Codec", config.codec).bind(config)
     orchestrator = _deploy(deployments.OrchestratorDeployment, "Orchestrator", config.orchestrator).bind(
         config, understanding, connector, denoiser, codec
@@ -55,8 +58,9 @@ def build(args: dict[str, Any] | AppConfig) -> Application:
     return gateway
 
 
-def _deploy(shell: type, name: str, own: DeploymentConfig) -> serve.Deployment:
+def _deploy(shell: type, name: str, own: DeploymentConfig, router: str | None = None) -> serve.Deployment:
     """A deployment with what it claims. Dead replicas are noticed within two seconds."""
+    routing = RequestRouterConfig.model_validate({"request_router_class": router} if router is not None else {})
     deployment: serve.Deployment = serve.deployment(
         name=name,
         num_replicas=own.num_replicas,
@@ -66,5 +70,6 @@ def _deploy(shell: type, name: str, own: DeploymentConfig) -> serve.Deployment:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=2.0,
         health_check_timeout_s=30.0,
+        request_router_config=routing,
     )(shell)
     return deployment

@@ -67,13 +67,9 @@ class AppConfig(Contract):
 
     @model_validator(mode="after")
     def _fits_a_local_store(self) -> Self:
-        for name in ("orchestrator", "denoiser"):
-            replicas = getattr(self, name).num_replicas
-            if replicas > 1:
-                reason = (
-                    "jobs in SQLite allow one orchestrator only; Postgres and a shared store will lift that"
-                    if name == "orchestrator"
-                    else "a job's events live in the denoiser that runs it, and calls are not yet routed by job"
-                )
-                raise ValueError(f"{name}.num_replicas is {replicas}, and must be 1: {reason}")
+        if self.orchestrator.num_replicas > 1:
+            raise ValueError(
+                f"orchestrator.num_replicas is {self.orchestrator.num_replicas}, and must be 1: jobs in SQLite allow"
+                " one orchestrator only; Postgres and a shared store will lift that"
+            )
         return self

@@ -1,4 +1,8 @@
-"""A Ray cluster of one machine around the application: started here, stopped here, reachable from nowhere else."""
+"""A Ray cluster of one machine around the application: started here, stopped here.
+
+HTTP and Ray's own ports, through which code can be run, are on the loopback interface. The ports between replicas are Serve's
+choice and lie on all interfaces; like Ray's they ask for a token that is made anew for each start.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +42,6 @@ def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
     # Ray asks for a token by default on a cluster that it starts itself, but would keep it in the home directory.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    for name in ("ray", "ray.serve"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     import ray
     from ray import serve
 
@@ -53,9 +55,11 @@ def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
             _node_ip_address="127.0.0.1",
             _temp_dir=folder,
             object_store_memory=_OBJECT_STORE_BYTES,
-            logging_level=logging.WARNING,
+            logging_level=logging.ERROR,
             log_to_driver=not quiet,
         )
+        # Serve tells of every start; the services' own logs are in Ray's folder, or shown when asked for.
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": "127.0.0.1", "port": port},

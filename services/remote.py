@@ -63,15 +63,15 @@ class _Remote:
         self._handle = handle
         self._service = service
 
-    async def _call(self, method: str, *args: Any) -> Any:
+    async def _call(self, method: str, *args: Any, session_id: str = "") -> Any:
         try:
-            return await getattr(self._handle, method).remote(*args)
+            return await getattr(self._handle.options(session_id=session_id), method).remote(*args)
         except Exception as error:
             raise typed(error, self._service) from error
 
-    async def _stream(self, method: str, *args: Any) -> AsyncIterator[Any]:
+    async def _stream(self, method: str, *args: Any, session_id: str = "") -> AsyncIterator[Any]:
         try:
-            async for item in getattr(self._handle.options(stream=True), method).remote(*args):
+            async for item in getattr(self._handle.options(stream=True, session_id=session_id), method).remote(*args):
                 yield item
         except Exception as error:
             raise typed(error, self._service) from error
@@ -105,19 +105,19 @@ class RemoteConnector(_Remote):
 
 
 class RemoteDenoiser(_Remote):
-    """`Denoiser` in another process."""
+    """`Denoiser` in another process; each job has one replica (see `routing.py`)."""
 
     async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
         """Begin a job."""
-        await self._call("start", job, resume_from)
+        await self._call("start", job, resume_from, session_id=job.job_id)
 
     def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
         """Events with `seq > after`, until the final one."""
-        return self._stream("events", job_id, after)
+        return self._stream("events", job_id, after, session_id=job_id)
 
     async def cancel(self, job_id: str) -> None:
         """Stop stepping within one step."""
-        await self._call("cancel", job_id)
+        await self._call("cancel", job_id, session_id=job_id)
 
 
 class RemoteCodec(_Remote):

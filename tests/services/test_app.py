@@ -20,7 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on
     ("args", "message"),
     [
         ({"orchestrator": {"num_replicas": 2}}, "orchestrator.num_replicas is 2, and must be 1: jobs in SQLite"),
-        ({"denoiser": {"num_replicas": 2}}, "denoiser.num_replicas is 2"),
         ({"preset": "giant"}, "unknown preset 'giant'; choose one of tiny, mini"),
         ({"presets": "mini"}, "presets: Extra inputs"),
         ({"jobs": {"max_open_jobs": 0}}, "jobs.max_open_jobs: .* got 0"),
@@ -50,6 +49,17 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(RequestInvalid, match="not a Serve configuration"):
         read_config(path)
+
+
+def test_a_job_stays_with_its_denoiser_and_few_move_when_one_leaves() -> None:
+    from vogue.services.routing import preferred
+
+    replicas = ["a", "b", "c"]
+    before = {f"job_{number}": preferred(f"job_{number}", replicas) for number in range(60)}
+    assert set(before.values()) == set(replicas)
+    for job_id, replica in before.items():
+        assert preferred(job_id, replicas[::-1]) == replica
+        assert replica == "b" or preferred(job_id, ["a", "c"]) == replica
 
 
 @pytest.mark.filterwarnings("ignore")
