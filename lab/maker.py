@@ -116,8 +116,7 @@ class Maker:
             return list(clips)
         import torch
 
-        from vogue.engines.pipeline import frames_of
-        from vogue.engines.preprocess import pixels_of
+        from vogue.engines.preprocess import frames_of, pixels_of
 
         made: list[Clip] = []
         with torch.inference_mode():

@@ -24,6 +24,7 @@ from .world.validate import compare
 Clip = NDArray[np.uint8]
 CEILING_DB: Final = 60.0
 NEAR_PX: Final = 8.0
+LAYOUT_DB: Final = 20.0
 FACTS: Final = ("colour", "shape", "material", "motion")
 _Z: Final = 1.959964
 
@@ -108,16 +109,16 @@ def edit_done(edit: Edit, facts: ClipFacts) -> bool:
 
 def _score_edit(case: Case, edit: Edit, made: Clip, facts: ClipFacts) -> dict[str, list[float]]:
     video = len(made) > 1
-    # A style that drops colour and shape leaves background, style and number to compare.
-    kept = (
-        right
-        for fact, right in compare(case.target_scene, facts, video=video)
-        if edit.kind != "style" or fact in ("background", "style", "found")
-    )
+    if edit.kind == "style":
+        # Styles drop colours and outlines; what is left of the layout is judged against the exact target.
+        kept = facts.background == case.target_scene.background and psnr(made, case.target) >= LAYOUT_DB
+    else:
+        kept = all(right for _, right in compare(case.target_scene, facts, video=video))
+    done = edit_done(edit, facts)
     scores = {
-        "done": [float(edit_done(edit, facts))],
-        f"done, {edit.kind}": [float(edit_done(edit, facts))],
-        "all facts": [float(all(kept))],
+        "done": [float(done)],
+        f"done, {edit.kind}": [float(done)],
+        "all facts": [float(done and kept)],
         "target dB": [psnr(made, case.target)],
         f"target, {edit.kind} dB": [psnr(made, case.target)],
     }

@@ -22,11 +22,10 @@ from vogue.lab.world.render import render
 
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 def test_an_exact_edit_is_done_and_an_untouched_source_is_not(kind: str) -> None:
-    for seed in (3, 4):
-        case = sample_case("v2v_edit", seed, "eval", kind)
-        assert case.edit is not None and case.source is not None
-        assert edit_done(case.edit, analyse(case.target))
-        assert not edit_done(case.edit, analyse(case.source))
+    case = sample_case("v2v_edit", 3, "eval", kind)
+    assert case.edit is not None and case.source is not None
+    assert edit_done(case.edit, analyse(case.target))
+    assert not edit_done(case.edit, analyse(case.source))
 
 
 def test_exact_generations_get_full_marks() -> None:
@@ -89,6 +88,18 @@ def test_a_missed_bar_fails_under_strict_only(monkeypatch: pytest.MonkeyPatch) -
     arguments = ["--made-by", "render", "--count", "2", "--task", "t2i"]
     assert bench.main(arguments) == 0
     assert bench.main([*arguments, "--strict"]) == 1
+
+
+def test_a_model_answers_every_task_in_batches(tmp_path: Path) -> None:
+    from vogue.engines.tiny import write_tiny
+
+    write_tiny(tmp_path)
+    maker = Maker.load("model", preset="tiny", weights=tmp_path, steps=1, batch=1, threads=1)
+    for task in ("t2i", "i2v", "i2i_edit"):
+        result = bench.run(task, maker, count=2, seed=0, split="eval")
+        assert len(result.entries) == 2 and result.estimates["all facts"].count == 2
+        case = sample_case(task, 1, "eval")  # type: ignore[arg-type]
+        assert result.entries[1].strips[-1][1].shape == case.target.shape
 
 
 def test_a_sheet_holds_clips_and_pictures() -> None:
