@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,9 @@ class Rehearsal:
 
     def __init__(self, steps: int, result: bytes, media_type: str, failure: VogueError | None) -> None:
         self.steps, self.result, self.media_type, self.failure = steps, result, media_type, failure
+        self.hold_at_step: int | None = None
+        """Jobs stop here until they are cancelled or this is lifted; for a server that listens on a port."""
+        self.changed = threading.Condition()
         self.files: dict[str, tuple[Asset, bytes]] = {}
         self.records: dict[str, JobRecord] = {}
 
@@ -52,12 +56,16 @@ class Rehearsal:
         return record
 
     def advance(self, record: JobRecord) -> None:
-        """The next thing that happens to a running job."""
+        """The next thing that happens to a running job; nothing, for a moment, while it is held."""
         job = record.job
+        if job.status is JobStatus.IN_PROGRESS and job.steps_done == self.hold_at_step:
+            with self.changed:
+                self.changed.wait(timeout=0.5)
+            return
         if job.status is JobStatus.QUEUED:
             self.tell(record, EventKind.STAGE, status=JobStatus.IN_PROGRESS, stage=Stage.DENOISE)
-        elif job.steps_done < self.steps:
-            self.tell(record, EventKind.STEP, steps_done=job.steps_done + 1, steps_total=self.steps)
+        elif job.steps_done < job.spec.steps:
+            self.tell(record, EventKind.STEP, steps_done=job.steps_done + 1, steps_total=job.spec.steps)
         elif self.failure is not None:
             self.tell(record, EventKind.FAILED, status=JobStatus.FAILED, error=ErrorInfo.of(self.failure))
         else:
@@ -68,13 +76,16 @@ class Rehearsal:
 
     def tell(self, record: JobRecord, kind: EventKind, **changes: Any) -> None:
         """Change a job and add the event that tells of it."""
-        record.job = record.job.model_copy(update=changes)
-        told = {name: value for name, value in changes.items() if name != "status"}
-        told = {"steps_done": record.job.steps_done, "steps_total": record.job.steps_total, **told}
-        seq = len(record.events) + 1
-        record.events.append(JobEvent(job_id=record.job.id, seq=seq, kind=kind, time_s=float(seq), **told))
+        with self.changed:
+            record.job = record.job.model_copy(update=changes)
+            told = {name: value for name, value in changes.items() if name != "status"}
+            told = {"steps_done": record.job.steps_done, "steps_total": record.job.steps_total, **told}
+            seq = len(record.events) + 1
+            record.events.append(JobEvent(job_id=record.job.id, seq=seq, kind=kind, time_s=float(seq), **told))
+            self.changed.notify_all()
 
     def keep(self, prefix: str, content: bytes, kind: MediaKind, name: str, media_type: str) -> Asset:
+        """Take a file in, as an upload or a result."""
         asset = Asset(
             id=f"{prefix}_{len(self.files) + 1:016d}",
             kind=kind,
@@ -90,11 +101,21 @@ class Rehearsal:
         return asset
 
     def file(self, asset_id: str) -> tuple[Asset, bytes]:
+        """An asset and its bytes.
+
+        Raises:
+            AssetNotFound: there is none.
+        """
         if asset_id not in self.files:
             raise AssetNotFound(f"no upload or asset is called {asset_id}")
         return self.files[asset_id]
 
     def record(self, job_id: str) -> JobRecord:
+        """A job and its events.
+
+        Raises:
+            JobNotFound: there is none.
+        """
         if job_id not in self.records:
             raise JobNotFound(f"no job is called {job_id}")
         return self.records[job_id]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -28,6 +29,7 @@ from vogue.schemas.wire import validate
 
 from .asynchronous import AsyncVogue
 from .blocking import Vogue
+from .loopback import listening
 from .rehearsal import SMALLEST_GIF, Rehearsal
 from .retry import Retry
 
@@ -75,6 +77,10 @@ class FakeServer:
     def transport(self) -> httpx.MockTransport:
         """For a client made otherwise."""
         return httpx.MockTransport(self._handle)
+
+    def listen(self) -> AbstractContextManager[str]:
+        """Answer on a real port of this machine while the block lasts, for programs in other processes; gives the URL."""
+        return listening(self._handle)
 
     def fail_next(self, *faults: Fault) -> None:
         """Answer the coming calls with these errors, or break their connections, before anything is done."""
@@ -168,6 +174,8 @@ class FakeServer:
                     if record.job.status.final:
                         return
                     self.stage.advance(record)
+                    if seq >= len(record.events):
+                        yield b": still here\n\n"
                 event = record.events[seq]
                 seq += 1
                 yield f"id: {event.seq}\nevent: {event.kind}\ndata: {event.model_dump_json()}\n\n".encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -189,6 +190,48 @@ def test_commands_of_other_rooms_are_found_by_entry_point(vogue: Any, monkeypatc
     missing = vogue("steal")
     assert missing.exit_code == ExitCode.UNFORESEEN and "vogue-video[serve]" in missing.stderr
     assert {"bake", "steal", "run"} <= set(vogue("--help").stdout.split())
+
+
+def _start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "vogue.cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_process_runs_a_job(server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"clip")
+    with server.listen() as url:
+        with _start(
+            "run", "a", "--server", url, "--source", str(tmp_path / "clip.mp4"), "-o", str(tmp_path / "x.gif")
+        ) as process:
+            out, err = process.communicate(timeout=120)
+        assert (process.returncode, out) == (0, f"{tmp_path / 'x.gif'}\n"), err
+    assert (tmp_path / "x.gif").read_bytes() == SMALLEST_GIF
+
+
+def test_control_c_in_a_process_cancels_the_job(server: FakeServer) -> None:
+    server.stage.hold_at_step = 2
+    with server.listen() as url, _start("run", "a", "--server", url) as process:
+        with server.stage.changed:
+            assert server.stage.changed.wait_for(
+                lambda: any(record.job.steps_done == 2 for record in server.stage.records.values()), timeout=120
+            )
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == ExitCode.CANCELLED, err
+        assert "Traceback" not in err and "cancelling job_" in err
+    assert [record.job.status for record in server.stage.records.values()] == [JobStatus.CANCELLED]
+
+
+def test_a_broken_connection_is_mended_by_a_process(server: FakeServer, tmp_path: Path) -> None:
+    server.break_next_stream(400)
+    with (
+        server.listen() as url,
+        _start("run", "a", "--server", url, "-o", str(tmp_path / "x.gif"), "--json") as process,
+    ):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    assert json.loads(out)["job"]["status"] == "completed"
+    assert sum(path.endswith("/events") for _, path in server.calls) == 2
 
 
 def test_the_script_runs_as_a_process(tmp_path: Path) -> None:
