@@ -11,8 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from math import isfinite
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,43 +32,12 @@ from vogue.schemas.references import MediaKind
 from vogue.schemas.stages import Pass
 
 from .golden import Case, Golden
+from .parity_report import BARS, Report, plain, table
 
-__all__ = ["BARS", "Report", "check_case", "main", "run", "table"]
-
-BARS = {
-    "ids": 0.0,
-    "image": 1.0,
-    "video": 0.25,
-    "embeddings": 1e-4,
-    "posterior": 1e-4,
-    "velocity": 1e-4,
-    "latents": 1e-4,
-    "frames": 1e-3,
-}
-"""Largest difference allowed: ids that differ; grey levels (largest of an image, mean of a video); absolute values."""
+__all__ = ["check_case", "main", "run"]
 
 GREY_LEVELS = 127.5
 """Grey levels to a unit of pixels in [-1, 1]."""
-
-
-@dataclass
-class Report:
-    """Largest difference of each quantity of a case. Quantities that a case does not have are left out."""
-
-    case: str
-    differences: dict[str, float] = field(default_factory=dict)
-    error: str | None = None
-
-    def add(self, quantity: str, difference: float) -> None:
-        """Keep the largest; what is not a number counts as infinite."""
-        value = difference if difference == difference else float("inf")
-        self.differences[quantity] = max(self.differences.get(quantity, 0.0), value)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every quantity is within its bar, and something was compared."""
-        within = all(value <= BARS[name] for name, value in self.differences.items())
-        return self.error is None and bool(self.differences) and within
 
 
 class RecordingEngine:
@@ -222,33 +190,6 @@ def run(folder: Path) -> Iterator[Report]:
             yield Report(name, error=f"{type(error).__name__}: {error}")
 
 
-def table(reports: Sequence[Report]) -> str:
-    """One line a case, one column a quantity; what is above its bar carries an exclamation mark."""
-    width = max((len(report.case) for report in reports), default=0)
-    lines = [" ".join([" " * width, *(f"{name:>11}" for name in BARS)])]
-    lines.append(" ".join([f"{'at most':<{width}}", *(f"{bar:>11.2g}" for bar in BARS.values())]))
-    for report in reports:
-        cells = [_cell(name, report.differences.get(name)) for name in BARS]
-        lines.append(" ".join([f"{report.case:<{width}}", *cells]) + ("" if report.passed else "  FAILED"))
-        if report.error is not None:
-            lines.append(f"    {report.error}")
-    failed = sum(not report.passed for report in reports)
-    lines.append(f"{len(reports) - failed} of {len(reports)} cases agree")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(name: str, value: float | None) -> str:
-    if value is None:
-        return f"{'-':>11}"
-    return f"{value:>11.2g}" if value <= BARS[name] else f"{f'{value:.2g}!':>11}"
-
-
-def _plain(report: Report) -> dict[str, object]:
-    """For JSON, which has no infinity: shapes that differ have the difference null."""
-    known = {name: value if isfinite(value) else None for name, value in report.differences.items()}
-    return {"case": report.case, "passed": report.passed, "differences": known, "error": report.error}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, and return 0 when every case agrees, else 1."""
     parser = argparse.ArgumentParser(prog="python -m vogue.lab.parity", description="Compare with golden vectors.")
@@ -263,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     passed = bool(reports) and all(report.passed for report in reports)
     if options.json:
         sys.stdout.write(
-            json.dumps({"passed": passed, "bars": BARS, "cases": [_plain(r) for r in reports]}, indent=1) + "\n"
+            json.dumps({"passed": passed, "bars": BARS, "cases": [plain(r) for r in reports]}, indent=1) + "\n"
         )
     else:
         sys.stdout.write(table(reports))

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vogue.lab.parity import BARS, main, run
+from vogue.lab.parity import main, run
+from vogue.lab.parity_report import BARS
 
 
 @pytest.fixture(scope="module")
