@@ -59,7 +59,7 @@ class LeaseTable:
     def take(self, owner: str, ttl_s: float) -> Lease | None:
         """Take the oldest job that waits or whose lease ran out."""
         now = time.time()
-        with self._database.transaction() as db:
+        with self._database.transaction(durable=False) as db:
             row = db.execute(
                 "SELECT * FROM jobs WHERE status IN (?, ?) AND lease_until_s < ? ORDER BY number LIMIT 1", (*OPEN, now)
             ).fetchone()
@@ -144,24 +144,24 @@ class LeaseTable:
 
     def complete(self, lease: Lease, results: Sequence[StoredAsset]) -> None:
         """Hand the results over and end the job, in one transaction."""
-        with self._fenced(lease) as db:
+        with self._fenced(lease, durable=True) as db:
             for result in results:
                 insert_asset(db, result, lease.job_id)
             end_job(db, lease.job_id, JobStatus.COMPLETED)
 
     def fail(self, lease: Lease, error: VogueError) -> None:
         """End the job with its error."""
-        with self._fenced(lease) as db:
+        with self._fenced(lease, durable=True) as db:
             end_job(db, lease.job_id, JobStatus.FAILED, ErrorInfo.of(error))
 
     def cancel(self, lease: Lease) -> None:
         """End the job because its owner asked."""
-        with self._fenced(lease) as db:
+        with self._fenced(lease, durable=True) as db:
             end_job(db, lease.job_id, JobStatus.CANCELLED)
 
     @contextmanager
-    def _fenced(self, lease: Lease) -> Iterator[sqlite3.Connection]:
-        with self._database.transaction() as db:
+    def _fenced(self, lease: Lease, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        with self._database.transaction(durable=durable) as db:
             _check(db, lease)
             yield db
 

@@ -48,16 +48,7 @@ def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
     # Unix sockets lie in this folder, and their paths may have 107 bytes only.
     folder = tempfile.mkdtemp(prefix="vogue-ray-", dir="/tmp")
     try:
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=folder,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            logging_level=logging.ERROR,
-            log_to_driver=not quiet,
-        )
+        _start_ray(folder, quiet)
         # Serve tells of every start; the services' own logs are in Ray's folder, or shown when asked for.
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(
@@ -73,6 +64,34 @@ def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
         finally:
             ray.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_ray(folder: str, quiet: bool) -> None:
+    """Start Ray's own processes; on a very busy machine they may miss Ray's patience of 30 seconds once.
+
+    Raises:
+        ServiceError: they missed it again.
+    """
+    import ray
+
+    for last in (False, True):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=2,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                logging_level=logging.ERROR,
+                log_to_driver=not quiet,
+            )
+            return
+        # Ray raises a bare Exception here.
+        except Exception as error:
+            ray.shutdown()
+            if last:
+                raise ServiceError(f"Ray could not be started: {error}") from error
 
 
 def read_config(path: Path | None, **overrides: Any) -> AppConfig:
