@@ -19,7 +19,7 @@ __all__ = ["free_port", "local_server", "stop_group"]
 
 # Six processes import torch; on a slow disk or a busy machine that takes its time.
 READY_TIMEOUT_S = 600.0
-STOP_TIMEOUT_S = 40.0
+STOP_TIMEOUT_S = 90.0
 _POLL_S = 0.5
 
 
