@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +116,7 @@ def table(results: Sequence[Result], emit: Callable[[str], object]) -> None:
         for name, one in result.estimates.items():
             bar, passed = BARS[result.measure].get(name), result.passed(name)
             digits = 2 if name.endswith("dB") else 3
-            interval = f"{one.low:.{digits}f} … {one.high:.{digits}f}"
+            interval = "–" if math.isnan(one.low) else f"{one.low:.{digits}f} … {one.high:.{digits}f}"
             verdict = "" if bar is None else f"{bar:>8g}  {'pass' if passed else 'FAIL'}"
             emit(f"{result.measure:<10}{name:<24}{one.value:>8.{digits}f}{interval:>18}{one.count:>6}{verdict}\n")
         emit(f"{'':<10}{result.seconds:.0f} s\n")

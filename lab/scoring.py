@@ -58,7 +58,7 @@ def estimate(values: Sequence[float], *, share: bool) -> Estimate:
     if share:
         centre = (mean + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
         reach = _Z / (1 + _Z**2 / count) * math.sqrt(mean * (1 - mean) / count + _Z**2 / (4 * count**2))
-        return Estimate(mean, centre - reach, centre + reach, count)
+        return Estimate(mean, max(0.0, centre - reach), min(1.0, centre + reach), count)
     reach = _Z * float(np.std(values, ddof=1)) / math.sqrt(count) if count > 1 else math.nan
     return Estimate(mean, mean - reach, mean + reach, count)
 
@@ -75,12 +75,13 @@ def score_case(case: Case, made: Clip) -> dict[str, list[float]]:
 
 
 def merge(rows: Iterable[Mapping[str, Sequence[float]]]) -> dict[str, Estimate]:
-    """Scores of many cases to one estimate a name, in order of first appearance."""
+    """Scores of many cases to one estimate a name; names with a comma, which are parts of others, come last."""
     gathered: dict[str, list[float]] = {}
     for row in rows:
         for name, values in row.items():
             gathered.setdefault(name, []).extend(value for value in values if not math.isnan(value))
-    return {name: estimate(values, share=not name.endswith("dB")) for name, values in gathered.items()}
+    ordered = sorted(gathered, key=lambda name: ("," in name, name.split(", ")[-1] if "," in name else ""))
+    return {name: estimate(gathered[name], share=not name.endswith("dB")) for name in ordered}
 
 
 def edit_done(edit: Edit, facts: ClipFacts) -> bool:
