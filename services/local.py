@@ -127,6 +127,8 @@ def serve_here(
             raise KeyboardInterrupt
         stopped.set()
 
+    # Until everything stands, SIGTERM unwinds as Ctrl-C does, so that no half-started cluster stays behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _alone(settings.state_dir), local_cluster(port, quiet=not verbose):
         # After Ray, which installs handlers of its own.
         for number in (signal.SIGINT, signal.SIGTERM):
