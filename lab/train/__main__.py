@@ -73,7 +73,9 @@ def train_mllm(options: argparse.Namespace) -> None:
     trainer.run()
     folder = options.run / "mllm"
     save_tokenizer(tokenizer, folder)
-    save_mllm(trainer.averaged() or task.network, folder)
+    if trainer.average is not None:
+        task.network.load_state_dict(trainer.average)
+    save_mllm(task.network, folder)
 
 
 def build_pool(options: argparse.Namespace) -> None:

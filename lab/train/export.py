@@ -28,9 +28,12 @@ def export_weights(run: Path, folder: Path, *, seed: int = 0) -> dict[str, int]:
         ValueError: the files would be larger than 40 MB in all.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _save(torch.load(run / "codec-final.pt", weights_only=True), folder / "vae.safetensors")
+    # A decoder trained further keeps the latents that everything else was trained on.
+    codec = run / "decoder-final.pt" if (run / "decoder-final.pt").exists() else run / "codec-final.pt"
+    _save(torch.load(codec, weights_only=True), folder / "vae.safetensors")
     if (run / "mllm").is_dir():
         shutil.copytree(run / "mllm", folder / "mllm", dirs_exist_ok=True)
+        (folder / "mllm" / "model.safetensors").chmod(0o644)
     checkpoint = run / "mmdit.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)

@@ -37,11 +37,20 @@ PROMPT_WEIGHT = 0.15
 HELD_OUT = 64
 
 
+def special_id(tokenizer: Tokenizer, name: str) -> int:
+    """Id of the special token `<|name|>`. Raises ValueError when the tokenizer has none."""
+    found = tokenizer.token_to_id(f"<|{name}|>")
+    if found is None:
+        raise ValueError(f"the tokenizer has no special token <|{name}|>")
+    return int(found)
+
+
 def mllm_config(
     tokenizer: Tokenizer, *, width: int = 192, layers: int = 4, vision_width: int = 160
 ) -> Qwen2_5_VLConfig:
     """Qwen2.5-VL at mini's widths: 8 px patches, so that a 64×64 picture takes 16 tokens."""
-    ids = {name: tokenizer.token_to_id(f"<|{name}|>") for name in ("im_end", "endoftext", "image_pad", "video_pad")}
+    names = ("im_end", "endoftext", "image_pad", "video_pad", "vision_start", "vision_end")
+    ids = {name: special_id(tokenizer, name) for name in names}
     heads = width // 32
     text = {
         "vocab_size": tokenizer.get_vocab_size(),
@@ -76,8 +85,8 @@ def mllm_config(
         vision_config=vision,
         image_token_id=ids["image_pad"],
         video_token_id=ids["video_pad"],
-        vision_start_token_id=tokenizer.token_to_id("<|vision_start|>"),
-        vision_end_token_id=tokenizer.token_to_id("<|vision_end|>"),
+        vision_start_token_id=ids["vision_start"],
+        vision_end_token_id=ids["vision_end"],
         tie_word_embeddings=True,
     )
 
@@ -117,7 +126,7 @@ def _attend_together(
     return self.proj((weights @ v).transpose(1, 2).reshape(len(hidden_states), -1))
 
 
-def _embed_together(self: nn.Module, hidden_states: Tensor) -> Tensor:
+def _embed_together(self: Qwen2_5_VisionPatchEmbed, hidden_states: Tensor) -> Tensor:
     """The patch embedding as the matrix product it is; its convolution is slow to train on a CPU."""
     return F.linear(hidden_states, self.proj.weight.flatten(1))
 
@@ -134,7 +143,7 @@ class MLLMTask:
         self.tokenizer = ChatTokenizer(tokenizer)
         self.prompts = get_preset("mini").prompts
         self.batch, self.pool, self.seed = batch, pool, seed
-        self.network: nn.Module = Qwen2_5_VLForConditionalGeneration._from_config(
+        self.network = Qwen2_5_VLForConditionalGeneration._from_config(
             mllm_config(tokenizer, **sizes), attn_implementation="eager"
         )
         for module in self.network.modules():
@@ -145,7 +154,7 @@ class MLLMTask:
         self.optimizers = Optimizers(
             self.network.named_parameters(), muon_lr=4e-3, adam_lr=2e-3, plain=("embed", "lm_head", "patch")
         )
-        self._answer_start = tokenizer.token_to_id("<|im_end|>")
+        self._end = special_id(tokenizer, "im_end")
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """One batch of one kind of exchange."""
@@ -194,7 +203,7 @@ class MLLMTask:
         task_instruction = self.prompts.tasks[exchange.task] if exchange.task else ""
         text = self.tokenizer.user_text(exchange.text, task_instruction)
         ids = self.tokenizer.generation(self.prompts.system, visuals, text).ids
-        return ids + self.tokenizer.encode(exchange.answer) + [self._answer_start], len(ids)
+        return ids + self.tokenizer.encode(exchange.answer) + [self._end], len(ids)
 
     def _forward(self, ids: Tensor, mask: Tensor, drawn: list[Exchange]) -> Tensor:
         pixels: dict[str, Tensor] = {}
@@ -229,9 +238,9 @@ def load_or_build_tokenizer(path: Path, seed: int) -> Tokenizer:
     return tokenizer
 
 
-def save_mllm(network: nn.Module, folder: Path) -> None:
+def save_mllm(network: Qwen2_5_VLForConditionalGeneration, folder: Path) -> None:
     """Write the network as a Hugging Face folder, bfloat16, with its picture settings."""
-    network.to(torch.bfloat16).save_pretrained(folder)
+    network.bfloat16().save_pretrained(folder)
     settings = {
         "image_processor_type": "Qwen2VLImageProcessor",
         "patch_size": PATCH,

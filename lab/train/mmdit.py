@@ -9,39 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vogue.engines.models.connector import Connector
-from vogue.engines.models.mmdit import MMDiT
 from vogue.engines.schedule import shift_sigmas
 from vogue.schemas.config import Preset
 
+from .generator import Generator
 from .optim import Optimizers
 from .plain_attention import use_plain_attention
 from .pool import Rows, TaskPool
+from .samples import score_samples
 
-__all__ = ["MIXING", "Generator", "GeneratorTask", "flow_loss", "sample_sigmas"]
+__all__ = ["MIXING", "GeneratorTask", "flow_loss", "sample_sigmas"]
 
-MIXING: Final[dict[str, float]] = {"t2i": 0.1, "t2v": 0.32, "i2v": 0.14, "i2i_edit": 0.17, "v2v_edit": 0.27}
+MIXING: Final[dict[str, float]] = {"t2i": 0.14, "t2v": 0.42, "i2v": 0.2, "i2i_edit": 0.09, "v2v_edit": 0.15}
 BATCH = 64
 DROPPED = 0.1
 TRAINING_SHIFT = 2.0
 UNIFORM_SHARE = 0.3
 EDITED_WEIGHT = 3.0
 REFRESH_EVERY = 50
-
-
-class Generator(nn.Module):
-    """Connector and MMDiT, trained as one."""
-
-    def __init__(self, preset: Preset) -> None:
-        super().__init__()
-        self.connector = Connector(preset.connector)
-        self.mmdit = MMDiT(preset.mmdit)
-        self.connector.init_weights()
-        self.mmdit.init_weights()
-
-    def forward(self, latents: Tensor, timestep: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        """Velocity [B, C, T, h, w] of latents, given MLLM states [B, L, D]."""
-        return self.mmdit(latents, timestep, self.connector(states), mask)
 
 
 def sample_sigmas(count: int, generator: torch.Generator) -> Tensor:
@@ -86,7 +71,7 @@ class GeneratorTask:
     ) -> None:
         torch.manual_seed(seed)
         self.preset, self.folder, self.batch = preset, folder, batch
-        self.network: nn.Module = Generator(preset)
+        self.network = Generator(preset)
         use_plain_attention(self.network)
         if compiled:
             self._compile()
@@ -127,6 +112,5 @@ class GeneratorTask:
 
     def evaluate(self, average: nn.Module | None, folder: Path, step: int) -> dict[str, float]:
         """Scores of samples for held-out cases, and a contact sheet."""
-        from .samples import score_samples
-
-        return score_samples(average or self.network, self.preset, folder, step)
+        network = average if isinstance(average, Generator) else self.network
+        return score_samples(network, self.preset, folder, step)

@@ -25,7 +25,8 @@ class Optimizers:
     def __init__(
         self, named: Iterable[tuple[str, nn.Parameter]], *, muon_lr: float, adam_lr: float, plain: tuple[str, ...] = ()
     ) -> None:
-        matrices, others = [], []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, parameter in named:
             if not parameter.requires_grad:
                 continue

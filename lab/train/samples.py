@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from vogue.engines.layout import Conditions
 from vogue.engines.models.patch_vae import PatchVAE
@@ -22,6 +22,7 @@ from vogue.lab.world.cases import sample_case
 from vogue.schemas.config import Preset
 from vogue.schemas.stages import Pass
 
+from .generator import Generator
 from .pictures import write_sheet
 
 __all__ = ["sample_shard", "score_samples"]
@@ -32,7 +33,7 @@ SCORED = ("t2v", "i2v", "i2i_edit", "v2v_edit")
 REPORTED = ("colour", "shape", "background", "motion", "first frame dB", "done", "outside dB")
 
 
-def score_samples(network: nn.Module, preset: Preset, folder: Path, step: int) -> dict[str, float]:
+def score_samples(network: Generator, preset: Preset, folder: Path, step: int) -> dict[str, float]:
     """Scores of every task whose held-out shard is there; writes samples-STEP.png."""
     vae = PatchVAE(preset.vae)  # type: ignore[arg-type]
     vae.load_state_dict(torch.load(folder / "codec-final.pt", weights_only=True))
@@ -64,7 +65,7 @@ def _strip(clip: np.ndarray | None) -> np.ndarray:
 
 @torch.inference_mode()
 def sample_shard(
-    network: nn.Module,
+    network: Generator,
     vae: PatchVAE,
     preset: Preset,
     task: str,

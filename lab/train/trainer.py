@@ -32,8 +32,12 @@ class Task(Protocol):
     """One network's training: what is trained, on what, and how well it does."""
 
     name: str
-    network: nn.Module
     optimizers: Optimizers
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
+        ...
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of one batch drawn with `rng`, and numbers to report."""

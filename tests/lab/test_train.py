@@ -15,7 +15,8 @@ from vogue.lab.train.budget import Budget, learning_rate_factor
 from vogue.lab.train.codec import CodecTask, DecoderTask, clip_pool, measure_latents, reshape_canvas, to_pixels
 from vogue.lab.train.curve import read_log
 from vogue.lab.train.export import split_generator
-from vogue.lab.train.mmdit import Generator, flow_loss, sample_sigmas
+from vogue.lab.train.generator import Generator
+from vogue.lab.train.mmdit import flow_loss, sample_sigmas
 from vogue.lab.train.optim import Optimizers
 from vogue.lab.train.plain_attention import attend_plainly, use_plain_attention
 from vogue.lab.train.pool import Rows
