@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -120,6 +121,7 @@ def serve_here(
 ) -> None:
     """Serve VOGUE on this machine until Ctrl-C."""
     settings = read_config(config, preset=preset, state_dir=state_dir, weights_dir=weights_dir)
+    _check_port(port)
     stopped = threading.Event()
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -143,6 +145,20 @@ def serve_here(
         typer.echo(f"ready: http://127.0.0.1:{port}")
         stopped.wait()
         typer.echo("stopping; unfinished jobs go on after the next start", err=True)
+
+
+def _check_port(port: int) -> None:
+    """Find out now rather than from a proxy that never gets ready.
+
+    Raises:
+        ServiceError: somebody listens there already.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ServiceError(f"port {port} cannot be used ({error.strerror}); choose another --port") from error
 
 
 @contextmanager

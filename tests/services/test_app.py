@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 
 from vogue.schemas.errors import RequestInvalid, ServiceError
 from vogue.services.config import AppConfig
-from vogue.services.local import read_config
+from vogue.services.local import _alone, read_config, serve_here
 
 # Ray's own models, at import.
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`")
@@ -49,6 +50,17 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(RequestInvalid, match="not a Serve configuration"):
         read_config(path)
+
+
+def test_a_port_or_a_state_that_is_in_use(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"port {port} cannot be used"):
+            serve_here(port=port, state_dir=tmp_path)
+    with _alone(tmp_path), pytest.raises(ServiceError, match="another server already uses"), _alone(tmp_path):
+        pass
 
 
 def test_a_job_stays_with_its_denoiser_and_few_move_when_one_leaves() -> None:
