@@ -105,7 +105,7 @@ def _parse(line: str, index: Path, number: int) -> Example:
     if unknown := sorted(set(told) - _KEYS):
         raise refuse(f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(_KEYS))}")
     try:
-        task = Task(told.get("task"))
+        task = Task(str(told.get("task")))
     except ValueError as error:
         raise refuse(f"unknown task {told.get('task')!r}") from error
     target, target_is_video = _one_of(told, "target", index, refuse)
