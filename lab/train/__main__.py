@@ -16,14 +16,17 @@ from .trainer import Settings, Trainer
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and train, or export."""
     parser = argparse.ArgumentParser(prog="python -m vogue.lab.train", description=__doc__)
-    parser.add_argument("network", choices=("codec", "decoder", "mllm", "pool", "mmdit", "export"))
+    parser.add_argument("network", choices=tuple(COMMANDS))
     parser.add_argument("--minutes", type=float, default=None, help="wall-clock budget, earlier sittings included")
     parser.add_argument("--steps", type=int, default=None, help="budget in steps instead; reproducible to the bit")
     parser.add_argument("--resume", action="store_true", help="continue from the run's checkpoint")
     parser.add_argument("--run", type=Path, default=Path("runs"), help="folder of checkpoints, logs and pools")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--weights", type=Path, default=Path("weights/mini"), help="export: where to")
+    parser.add_argument(
+        "--weights", type=Path, default=Path("weights/mini"), help="export: where to; adopt: from where"
+    )
+    parser.add_argument("--start-from", type=Path, default=None, help="mmdit: begin with these weights, not at random")
     parser.add_argument("--cases", type=int, default=20_000, help="pool: how many cases to encode, over all tasks")
     parser.add_argument("--part", type=int, default=0, help="pool: which of --parts processes this is")
     parser.add_argument("--parts", type=int, default=1, help="pool: how many processes fill it together")
@@ -92,8 +95,19 @@ def train_mmdit(options: argparse.Namespace) -> None:
     from .mmdit import GeneratorTask
 
     task = GeneratorTask(get_preset("mini"), options.run / "pool", seed=options.seed, compiled=options.compile)
+    if options.start_from is not None and not options.resume:
+        from .adopt import start_from
+
+        start_from(options.start_from, task.network)
     trainer = _trainer(task, options, ema_decay=0.997, hold=0.4, evaluate_every_s=options.evaluate_every_s)
     trainer.run()
+
+
+def adopt(options: argparse.Namespace) -> None:
+    """Make a run folder of shipped weights, to train the generator on from there with `mmdit --start-from`."""
+    from .adopt import adopt_frozen
+
+    adopt_frozen(options.weights, options.run)
 
 
 def export(options: argparse.Namespace) -> None:
@@ -118,6 +132,7 @@ COMMANDS = {
     "mllm": train_mllm,
     "pool": build_pool,
     "mmdit": train_mmdit,
+    "adopt": adopt,
     "export": export,
 }
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vogue.engines.models.blocks import Attention
 from vogue.engines.models.mmdit import MMDiT
 from vogue.engines.models.rope import rope_grid
+from vogue.lab.train.adopt import adopt_frozen, start_from
 from vogue.lab.train.budget import Budget, learning_rate_factor
 from vogue.lab.train.codec import CodecTask, DecoderTask, clip_pool, measure_latents, reshape_canvas, to_pixels
 from vogue.lab.train.curve import read_log
@@ -173,3 +175,20 @@ def test_export_parts_the_generator() -> None:
     parts = split_generator(network.state_dict())
     assert parts["connector"].keys() == network.connector.state_dict().keys()
     assert parts["mmdit"].keys() == network.mmdit.state_dict().keys()
+
+
+def test_shipped_weights_can_be_trained_on(tmp_path: Path) -> None:
+    shipped = Generator(get_preset("tiny"))
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    for name, part in split_generator(shipped.state_dict()).items():
+        save_file({key: value.clone() for key, value in part.items()}, weights / f"{name}.safetensors")
+    fresh = Generator(get_preset("tiny"))
+    start_from(weights, fresh)
+    torch.testing.assert_close(fresh.state_dict(), shipped.state_dict())
+
+
+def test_adopting_never_overwrites_a_run(tmp_path: Path) -> None:
+    (tmp_path / "mllm").mkdir()
+    with pytest.raises(FileExistsError, match="new run folder"):
+        adopt_frozen(tmp_path, tmp_path)
