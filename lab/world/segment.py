@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from .background import draw_background
 from .edits import widen
 from .render import INK_SHADE
-from .scene import BACKGROUNDS, CLIP_FRAMES, COLORS, STYLES
-from .style import apply_style
+from .scene import BACKGROUNDS, CLIP_FRAMES, COLORS, PLAIN_BACKGROUNDS, STYLES
+from .style import TILE_PX, apply_style
 
 Clip = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -28,7 +28,9 @@ _CLEAN_STYLES: Final = ("none", "night")
 _OUTLIER: Final = 48.0
 _CONTRAST_SHARE: Final = 0.45
 _CONTRAST: Final = (14.0, 36.0)
-_MOSAIC_SHARE: Final = 0.12
+# About 0 on true mosaics and 1 elsewhere; a codec moves them to 0.2–0.5 and 0.55–1.2.
+_MOSAIC_SHARE: Final = 0.53
+_MOSAIC_FLATNESS: Final = 0.2
 _MIN_BLOB_PX: Final = 12
 _MIN_TRACK_PX: Final = 36
 # A soft edge or a codec's halo has hardly an inside.
@@ -70,7 +72,7 @@ def find_backdrop(clip: Clip) -> tuple[str, str, Clip]:
     misfit = np.minimum(np.abs(pictures - still), _OUTLIER).mean(axis=(1, 2, 3))
     best = int(misfit.argmin())
     background, style = names[best]
-    if style in ("none", "mosaic"):
+    if style in ("none", "mosaic") and background in PLAIN_BACKGROUNDS:
         # On a flat colour tiles show on the subjects only, so that the backdrop cannot tell.
         style = "mosaic" if _tiled(clip, pictures[best]) else "none"
         best = names.index((background, style))
@@ -140,12 +142,21 @@ def _threshold(backdrop: Clip, style: str) -> float:
 
 
 def _tiled(clip: Clip, backdrop: NDArray[np.float32]) -> bool:
+    """Whether subjects are flat within the mosaic's tiles, and less so within tiles laid half a tile off."""
     away = np.abs(clip - backdrop).mean(axis=-1)  # [T, H, W]
-    within = np.abs(clip.astype(np.float32) - apply_style(clip, "mosaic")).mean(axis=-1)
     subject = widen(away > _CONTRAST[1], 2)
     if not subject.any():
         return False
-    return float(within[subject].mean()) < _MOSAIC_SHARE * float(away[subject].mean())
+    half = TILE_PX // 2
+    shifted = np.roll(clip, (half, half), axis=(1, 2))
+    on_grid = np.abs(clip.astype(np.float32) - apply_style(clip, "mosaic")).mean(axis=-1)
+    off_grid = np.abs(shifted.astype(np.float32) - apply_style(shifted, "mosaic")).mean(axis=-1)
+    off_grid = np.roll(off_grid, (-half, -half), axis=(1, 2))
+    flat = float(on_grid[subject].mean())
+    # Both, since a large square that happens to lie on the grid passes the one, and soft edges the other.
+    return flat < _MOSAIC_SHARE * float(off_grid[subject].mean()) and flat < _MOSAIC_FLATNESS * float(
+        away[subject].mean()
+    )
 
 
 def _blobs(clip: Clip, mask: Mask, style: str, by_color: bool) -> list[Blob]:
