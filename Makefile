@@ -9,10 +9,11 @@ ROOMS := schemas engines graph services lab weights
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12` names another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
-# The exact torch. On Linux its plain wheel brings gigabytes of CUDA, so `install` looks for the CPU build first;
+# The exact torch. On Linux its plain wheel brings gigabytes of CUDA, so `install` looks for the CPU build first, in the
+# index that TORCH_INDEX names (torch's installation page gives the address) or in pip's own;
 # `make install TORCH_ANY=1` on a machine with a GPU takes the plain one.
 TORCH := 2.13.0
-TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 
 .PHONY: help install demo test lint format types schema clean
 
@@ -36,8 +37,8 @@ $(STAMP): pyproject.toml | $(PY)
 	@$(PY) -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "$(TORCH)")' 2>/dev/null || { \
 		echo "installing torch $(TORCH)"; \
 		if [ "$$(uname -s)" = Linux ] && [ -z "$(TORCH_ANY)" ]; then \
-			$(PY) -m pip install --quiet "torch==$(TORCH)+cpu" 2>/dev/null \
-				|| $(PY) -m pip install --quiet --index-url $(TORCH_CPU_INDEX) "torch==$(TORCH)" 2>/dev/null; \
+			$(PY) -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "torch==$(TORCH)+cpu" 2>/dev/null \
+				|| { echo "no CPU build of torch found: taking the one with CUDA (name the CPU index with TORCH_INDEX=... to save gigabytes)"; false; }; \
 		fi || $(PY) -m pip install --quiet "torch==$(TORCH)"; }
 	$(PY) -m pip install --quiet --editable ".[serve,train,dev]"
 	@touch $(STAMP)
