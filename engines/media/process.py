@@ -60,6 +60,8 @@ def run_limited(
     Raises:
         EngineError: the program cannot be started.
     """
+    if cancel is not None and cancel.is_set():
+        return Outcome(-signal.SIGKILL, 0, "", "cancel")
     child = _start(arguments, limits, pipe_in=feed is not None, pipe_out=into is not None)
     keeper = _Keeper(child, limits.wall_time_s, cancel)
     try:
@@ -73,7 +75,9 @@ def run_limited(
         child.wait()
     finally:
         keeper.finish()
-    return Outcome(child.returncode, count, keeper.stderr, keeper.stopped)
+    # A child that ended before the watcher looked is cancelled all the same.
+    stopped = keeper.stopped or ("cancel" if cancel is not None and cancel.is_set() else None)
+    return Outcome(child.returncode, count, keeper.stderr, stopped)
 
 
 def _start(arguments: Sequence[str], limits: MediaLimits, *, pipe_in: bool, pipe_out: bool) -> subprocess.Popen[bytes]:
