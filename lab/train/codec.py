@@ -24,7 +24,7 @@ __all__ = ["CODEC", "CodecTask", "DecoderTask", "clip_pool", "to_pixels"]
 
 CODEC = PatchVAEConfig()
 BATCH = 16
-KL_WEIGHT = 1e-3
+KL_WEIGHT = 1e-2
 HELD_OUT = 96
 LATENT_NOISE = 0.08
 STYLED = 0.4
@@ -186,15 +186,20 @@ def _round_trip(network: PatchVAE, pixels: Tensor) -> Tensor:
 
 
 def measure_latents(network: PatchVAE, pool: NDArray[np.uint8], count: int = 1024) -> None:
-    """Set the per-channel statistics from the first `count` clips of the pool."""
+    """Set the per-channel statistics from the first `count` clips of the pool.
+
+    The deviation is that of the posterior's samples, not of its means: a channel that carries little has small means under
+    a wide posterior, and scaling those to one would make the generator learn what the decoder ignores.
+    """
     total = torch.zeros(network.config.latent_channels, dtype=torch.float64)
     square, number = total.clone(), 0
     with torch.no_grad():
         for start in range(0, count, BATCH):
             with torch.autocast("cpu", torch.bfloat16):
-                mean = network.posterior(to_pixels(pool[start : start + BATCH])).mean.double()
+                posterior = network.posterior(to_pixels(pool[start : start + BATCH]))
+            mean = posterior.mean.double()
             total += mean.sum(dim=(0, 2, 3, 4))
-            square += mean.square().sum(dim=(0, 2, 3, 4))
+            square += (mean.square() + posterior.logvar.double().exp()).sum(dim=(0, 2, 3, 4))
             number += mean[:, 0].numel()
     centre = total / number
     network.latent_mean.copy_(centre)

@@ -6,6 +6,7 @@ one task, made through the product's own stages, so that training and use cannot
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from vogue.engines.mllm import MLLM
 from vogue.engines.mllm_loading import load_mllm
 from vogue.engines.models.patch_vae import PatchVAE
 from vogue.lab.world.cases import Case, Split, sample_case
+from vogue.lab.world.render import render
 from vogue.schemas.config import Preset, Role, Task
 from vogue.schemas.presets import get_preset
 from vogue.schemas.references import MediaKind
@@ -36,7 +38,8 @@ SHARD = 240
 CHUNK = 24
 HELD_OUT = 24
 NEGATIVE_EVERY = 3
-SHARES: Final = {"t2v": 0.28, "t2i": 0.12, "i2v": 0.15, "i2i_edit": 0.18, "v2v_edit": 0.27}
+VISIBLE = 8
+SHARES: Final = {"t2v": 0.32, "t2i": 0.2, "i2v": 0.14, "i2i_edit": 0.12, "v2v_edit": 0.22}
 log = logging.getLogger("vogue.train")
 
 
@@ -71,8 +74,8 @@ class Encoder:
 
         Returns:
             target, source (edits): [N, C, T, h, w] float16. states [N, L, D] float16, padded with zeros, and lengths [N];
-            with visuals also negative and negative_lengths, of every `negative_every`-th case. mask (edits): [N, T, h, w], the share of
-            a cell that is edited.
+            with visuals also negative and negative_lengths, of every `negative_every`-th case. mask: [N, T, h, w], the share of
+            a cell that is edited or, without an edit, that subjects cover.
         """
         parts = []
         for start in range(0, len(seeds), CHUNK):
@@ -89,7 +92,7 @@ class Encoder:
             passes = (Pass.CONDITIONAL, Pass.NEGATIVE)
         if cases[0].source is not None:
             out["source"] = self._latents([case.source for case in cases])  # type: ignore[misc]
-            out["mask"] = _shrink_masks(np.stack([case.mask for case in cases]))  # type: ignore[misc]
+        out["mask"] = _shrink_masks(np.stack([_where_it_matters(case) for case in cases]))
         made = [self._readings(task, case.prompt, visuals_of(case), passes) for case in cases]
         for which, name, lengths, every in (
             (Pass.CONDITIONAL, "states", "lengths", 1),
@@ -148,8 +151,16 @@ def fill_pool(run: Path, cases: int, part: int = 0, parts: int = 1) -> None:
         log.info("%s", path.name)
 
 
+def _where_it_matters(case: Case) -> np.ndarray:
+    """The edited region of an edit, else where the subjects are, bool [F, H, W]."""
+    if case.mask is not None:
+        return case.mask
+    empty = render(dataclasses.replace(case.target_scene, subjects=()), len(case.target))
+    return np.abs(case.target.astype(np.int16) - empty).max(axis=-1) > VISIBLE
+
+
 def _shrink_masks(masks: np.ndarray) -> Tensor:
-    """Edited regions bool [N, F, 64, 64] to shares of latent cells [N, T, 8, 8], float16."""
+    """Regions bool [N, F, 64, 64] to shares of latent cells [N, T, 8, 8], float16."""
     share = F.avg_pool2d(torch.from_numpy(masks).float(), 8)  # [N, F, 8, 8]
     first, rest = share[:, :1], share[:, 1:]
     if rest.shape[1] == 0:
@@ -167,13 +178,14 @@ def _even(parts: list[Tensor]) -> list[Tensor]:
 
 @dataclass
 class Rows:
-    """A batch of one task. `context` is MLLM states [B, L, D], `context_mask` [B, L]."""
+    """A batch of one task: latents [B, C, T, h, w], MLLM states [B, L, D] and their mask [B, L], and where the loss counts
+    more, [B, T, h, w]."""
 
     target: Tensor
     source: Tensor | None
     states: Tensor
     mask: Tensor
-    weight: Tensor | None
+    weight: Tensor
 
 
 @dataclass
@@ -210,7 +222,7 @@ class TaskPool:
             source=torch.stack([shard["source"][row] for shard, row in picks]).float() if edits else None,
             states=torch.nn.utils.rnn.pad_sequence(states, batch_first=True).float(),
             mask=torch.arange(int(lengths.max())) < lengths[:, None],
-            weight=torch.stack([shard["mask"][row] for shard, row in picks]).float() if edits else None,
+            weight=torch.stack([shard["mask"][row] for shard, row in picks]).float(),
         )
 
 
