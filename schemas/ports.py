@@ -6,6 +6,7 @@ the mini model, and what runs on a GPU. All methods raise `vogue.schemas.errors`
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -119,6 +120,10 @@ class Orchestrator(Protocol):
 
     async def asset(self, asset_id: str) -> StoredAsset:
         """An upload or a result, and where its bytes are."""
+        ...
+
+    async def assets(self, limit: int = 50, before: str | None = None) -> builtins.list[Asset]:
+        """Uploads and results, newest first, starting below the asset `before`."""
         ...
 
     async def submit(self, request: GenerationRequest) -> Job:

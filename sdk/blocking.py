@@ -190,6 +190,10 @@ class Assets:
         """See `AsyncAssets.get`."""
         return AssetHandle(run(self._assets.get(asset_id)))
 
+    def list(self, limit: int = 20, before: str | None = None) -> list[AssetHandle]:
+        """See `AsyncAssets.list`."""
+        return [AssetHandle(asset) for asset in run(self._assets.list(limit, before))]
+
 
 class AssetHandle:
     """See `AsyncAssetHandle`."""

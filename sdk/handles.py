@@ -168,6 +168,12 @@ class AsyncAssets:
         asset = await self._exchange.fetch(Asset, "GET", f"/v1/assets/{_segment(asset_id)}")
         return AsyncAssetHandle(self._exchange, asset)
 
+    async def list(self, limit: int = 20, before: str | None = None) -> list[AsyncAssetHandle]:
+        """Uploads and results, newest first, starting below the asset `before`."""
+        params = {"limit": limit} if before is None else {"limit": limit, "before": before}
+        content = (await self._exchange.call("GET", "/v1/assets", params=params)).content
+        return [AsyncAssetHandle(self._exchange, read_as(Asset, json.dumps(entry))) for entry in list_entries(content)]
+
 
 class AsyncAssetHandle:
     """One file on the server."""

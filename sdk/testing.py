@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -123,6 +123,7 @@ class FakeServer:
             ("POST", "/v1/jobs/([^/]+)/cancel", self._cancel),
             ("POST", "/v1/jobs/([^/]+)/resume", self._resume),
             ("GET", "/v1/jobs/([^/]+)/events", self._events),
+            ("GET", "/v1/assets", self._assets),
             ("GET", "/v1/assets/([^/]+)", lambda _, asset_id: _answer(self.stage.file(asset_id)[0])),
             ("GET", "/v1/assets/([^/]+)/content", self._content),
         )
@@ -141,12 +142,10 @@ class FakeServer:
         return _answer(record.job, 201)
 
     def _list(self, request: httpx.Request) -> httpx.Response:
-        newest = [record.job.model_dump(mode="json") for record in reversed(self.stage.records.values())]
-        before = request.url.params.get("before")
-        if before is not None:
-            newest = newest[[job["id"] for job in newest].index(self.stage.record(before).job.id) + 1 :]
-        limit = int(request.url.params.get("limit", "20"))
-        return httpx.Response(200, json={"object": "list", "data": newest[:limit]})
+        return _page(request, [record.job for record in self.stage.records.values()], self.stage.record)
+
+    def _assets(self, request: httpx.Request) -> httpx.Response:
+        return _page(request, [asset for asset, _ in self.stage.files.values()], self.stage.file)
 
     def _cancel(self, _: httpx.Request, job_id: str) -> httpx.Response:
         record = self.stage.record(job_id)
@@ -219,6 +218,17 @@ class _Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
 def _answer(contract: Asset | Job, status: int = 200) -> httpx.Response:
     headers = {"content-type": "application/json"}
     return httpx.Response(status, content=contract.model_dump_json(), headers=headers)
+
+
+def _page(request: httpx.Request, oldest: Sequence[Asset | Job], find: Callable[[str], object]) -> httpx.Response:
+    """A list answer, newest first; `find` raises for a `before` that there is not."""
+    newest = [entry.model_dump(mode="json") for entry in reversed(oldest)]
+    before = request.url.params.get("before")
+    if before is not None:
+        find(before)
+        newest = newest[[entry["id"] for entry in newest].index(before) + 1 :]
+    limit = int(request.url.params.get("limit", "20"))
+    return httpx.Response(200, json={"object": "list", "data": newest[:limit]})
 
 
 def _multipart_file(request: httpx.Request) -> tuple[str, bytes]:

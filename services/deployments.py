@@ -6,6 +6,7 @@ Nothing is decided here. Constructors run in the replica's process, so weights a
 from __future__ import annotations
 
 import asyncio
+import builtins
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -223,6 +224,10 @@ class OrchestratorDeployment(_Shell):
     async def asset(self, asset_id: str) -> StoredAsset:
         """See `Orchestrator.asset`."""
         return await self._service.asset(asset_id)
+
+    async def assets(self, limit: int = 50, before: str | None = None) -> builtins.list[Asset]:
+        """See `Orchestrator.assets`."""
+        return await self._service.assets(limit, before)
 
     async def submit(self, request: GenerationRequest) -> Job:
         """See `Orchestrator.submit`."""

@@ -133,6 +133,12 @@ def _serve_assets(app: FastAPI, orchestrator: Orchestrator, blobs: BlobStore, pr
         )
         return await orchestrator.add_upload(received.original, received.filename)
 
+    @app.get("/v1/assets")
+    async def assets(limit: Annotated[int, Query(ge=1, le=200)] = 50, before: str | None = None) -> dict[str, Any]:
+        """Uploads and results, newest first; `before` continues below an asset."""
+        found = await orchestrator.assets(limit, before)
+        return {"object": "list", "data": [asset.model_dump(mode="json") for asset in found]}
+
     @app.get("/v1/assets/{asset_id}")
     async def asset(asset_id: str) -> Asset:
         """What an upload or a result is."""

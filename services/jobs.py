@@ -133,6 +133,22 @@ class JobStore:
             asset=Asset.model_validate_json(row["asset"]), artifact=Artifact.model_validate_json(row["artifact"])
         )
 
+    def newest_assets(self, limit: int, before: str | None = None) -> list[Asset]:
+        """Uploads and results, newest first, starting below the asset `before`.
+
+        Raises:
+            AssetNotFound: there is none called `before`.
+        """
+        with self._database.reading() as db:
+            top = 2**62
+            if before is not None:
+                row = db.execute("SELECT number FROM assets WHERE id = ?", (before,)).fetchone()
+                if row is None:
+                    raise AssetNotFound(f"no upload or asset has the id {before!r}", param="before")
+                top = row["number"]
+            rows = db.execute("SELECT asset FROM assets WHERE number < ? ORDER BY number DESC LIMIT ?", (top, limit))
+            return [Asset.model_validate_json(row["asset"]) for row in rows.fetchall()]
+
     def kept_digests(self) -> set[str]:
         """Digests of all assets, and of the latents that failed or unfinished jobs can go on from."""
         with self._database.reading() as db:

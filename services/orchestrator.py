@@ -106,6 +106,12 @@ class OrchestratorService:
         """An upload or a result, and where its bytes are."""
         return await asyncio.to_thread(self._jobs.asset, asset_id)
 
+    async def assets(self, limit: int = 50, before: str | None = None) -> builtins.list[Asset]:
+        """Uploads and results, newest first, starting below the asset `before`."""
+        if not 1 <= limit <= 200:
+            raise RequestInvalid(f"limit is {limit}; ask for 1 to 200 assets", param="limit")
+        return await asyncio.to_thread(self._jobs.newest_assets, limit, before)
+
     async def submit(self, request: GenerationRequest) -> Job:
         """Check, store and queue a job; it is on disk before this returns."""
         assets = {}

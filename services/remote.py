@@ -162,6 +162,11 @@ class RemoteOrchestrator(_Remote):
         stored: StoredAsset = await self._call("asset", asset_id)
         return stored
 
+    async def assets(self, limit: int = 50, before: str | None = None) -> builtins.list[Asset]:
+        """Uploads and results, newest first."""
+        assets: builtins.list[Asset] = await self._call("assets", limit, before)
+        return assets
+
     async def submit(self, request: GenerationRequest) -> Job:
         """Check, store and queue a job."""
         job: Job = await self._call("submit", request)

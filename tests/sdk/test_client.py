@@ -151,6 +151,14 @@ async def test_jobs_are_listed_newest_first(client: Any) -> None:
     assert [job.id for job in await do(client.jobs.list(before=ids[1]))] == [ids[0]]
 
 
+async def test_assets_are_listed_newest_first(client: Any) -> None:
+    ids = [(await do(client.upload(b"picture", f"{n}.png"))).id for n in range(3)]
+    assert [handle.asset.id for handle in await do(client.assets.list(limit=2))] == [ids[2], ids[1]]
+    assert [handle.asset.id for handle in await do(client.assets.list(before=ids[1]))] == [ids[0]]
+    with pytest.raises(AssetNotFound):
+        await do(client.assets.list(before="asset_none"))
+
+
 async def test_cancel(client: Any) -> None:
     job = await do(client.generate("a ball"))
     await do(job.refresh())

@@ -77,6 +77,18 @@ async def test_jobs_are_listed_page_by_page(client: AsyncVogue) -> None:
     assert [job.id for job in await client.jobs.list(before=first[-1].id)] == ids[:1]
 
 
+async def test_assets_are_listed_page_by_page(client: AsyncVogue, clip: bytes) -> None:
+    upload = await client.upload(clip, "clip.pam")
+    job = await (await client.generate("a ball", seed=3)).wait()
+    made = [result.asset for result in job.results]
+    assert [handle.asset for handle in await client.assets.list()] == [*reversed(made), upload]
+    assert [handle.asset for handle in await client.assets.list(before=made[0].id)] == [upload]
+    with pytest.raises(AssetNotFound):
+        await client.assets.list(before="asset_none")
+    with pytest.raises(RequestInvalid):
+        await client.assets.list(limit=0)
+
+
 async def test_cancelling_is_final(client: AsyncVogue) -> None:
     job = await client.generate("a ball", steps=60)
     await job.cancel()
