@@ -1,9 +1,11 @@
 """Every error VOGUE raises on purpose. The tree:
 
     VogueError
-    ├ RequestInvalid 400            MediaUnreadable · ShapeUnsupported · TaskUnsupported · LimitExceeded 413
-    ├ SessionError 404              SessionNotFound · JobNotFound · AssetNotFound · TurnConflict 409 · JobCancelled 409
-    ├ PlanError 422                 PlanUnparseable · PlanRejected · ThinkingUnavailable 501
+    ├ RequestInvalid 400            MediaUnreadable · ShapeUnsupported · TaskUnsupported · UrlRefused · LimitExceeded 413
+    ├ SessionError 404              SessionNotFound · JobNotFound · AssetNotFound · ModelNotFound · TurnConflict 409 · JobCancelled 409
+    │                               JobUnfinished 409 · AssetInUse 409 · IdempotencyConflict 409
+    ├ PlanError 422                 PlanUnparseable · PlanInvalid · PlanRejected · ClarificationNeeded · PlanConflict 409
+    │                               ThinkingUnavailable 501 · ReviewUnavailable 501
     ├ EngineError 500               WeightsMismatch · EngineNotBuilt · ProfileExceeded 422 · DeviceOutOfMemory 503 retryable
     └ ServiceError 503 retryable    ServiceTimeout 504 · ServiceOverloaded 429 + Retry-After · WireError 400 (not retryable)
 
@@ -18,19 +20,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 __all__ = [
+    "AssetInUse",
     "AssetNotFound",
+    "ClarificationNeeded",
     "DeviceOutOfMemory",
     "EngineError",
     "EngineNotBuilt",
+    "IdempotencyConflict",
     "JobCancelled",
     "JobNotFound",
+    "JobUnfinished",
     "LimitExceeded",
     "MediaUnreadable",
+    "ModelNotFound",
+    "PlanConflict",
     "PlanError",
+    "PlanInvalid",
     "PlanRejected",
     "PlanUnparseable",
     "ProfileExceeded",
     "RequestInvalid",
+    "ReviewUnavailable",
     "ServiceError",
     "ServiceOverloaded",
     "ServiceTimeout",
@@ -40,6 +50,7 @@ __all__ = [
     "TaskUnsupported",
     "ThinkingUnavailable",
     "TurnConflict",
+    "UrlRefused",
     "VogueError",
     "WeightsMismatch",
     "WireError",
@@ -107,6 +118,12 @@ class TaskUnsupported(RequestInvalid):
     code = "task_unsupported"
 
 
+class UrlRefused(RequestInvalid):
+    """An input is named by a URL that the server does not fetch; upload the file instead."""
+
+    code = "url_refused"
+
+
 class LimitExceeded(RequestInvalid):
     """An input is larger or longer than the preset allows."""
 
@@ -139,6 +156,12 @@ class AssetNotFound(SessionError):
     code = "asset_not_found"
 
 
+class ModelNotFound(SessionError):
+    """The server does not serve a model of this name."""
+
+    code = "model_not_found"
+
+
 class TurnConflict(SessionError):
     """Another turn of the same session got there first."""
 
@@ -150,6 +173,27 @@ class JobCancelled(SessionError):
     """The job was cancelled before it finished."""
 
     code = "cancelled"
+    http_status = 409
+
+
+class JobUnfinished(SessionError):
+    """The call makes sense only once the job is over."""
+
+    code = "job_unfinished"
+    http_status = 409
+
+
+class AssetInUse(SessionError):
+    """An unfinished job reads the file, so it cannot go yet."""
+
+    code = "asset_in_use"
+    http_status = 409
+
+
+class IdempotencyConflict(SessionError):
+    """The idempotency key was used before, with another request."""
+
+    code = "idempotency_conflict"
     http_status = 409
 
 
@@ -166,16 +210,42 @@ class PlanUnparseable(PlanError):
     code = "plan_unparseable"
 
 
+class PlanInvalid(PlanError):
+    """An edited plan cannot be carried out with the inputs and limits at hand."""
+
+    code = "plan_invalid"
+
+
 class PlanRejected(PlanError):
-    """The plan was refused, by the user or because the request cannot be met."""
+    """The plan was refused by the user."""
 
     code = "plan_rejected"
+
+
+class ClarificationNeeded(PlanError):
+    """The model asks back: the request cannot be met as it is. The message ends with its question."""
+
+    code = "clarification_needed"
+
+
+class PlanConflict(PlanError):
+    """No plan of this job waits for a decision: there is none, or it was decided before."""
+
+    code = "plan_conflict"
+    http_status = 409
 
 
 class ThinkingUnavailable(PlanError):
     """The preset's weights cannot write plans."""
 
     code = "thinking_unavailable"
+    http_status = 501
+
+
+class ReviewUnavailable(PlanError):
+    """The preset's weights cannot score results."""
+
+    code = "review_unavailable"
     http_status = 501
 
 
