@@ -19,6 +19,7 @@ from vogue.schemas.references import MediaKind
 from vogue.schemas.stages import Pass
 
 from .preprocess import (
+    SourceSize,
     evenly_spaced,
     fit_source,
     pixels_of,
@@ -47,11 +48,15 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Visual:
-    """A decoded visual input: uint8 frames [F, H, W, 3], one for an image."""
+    """A decoded visual input: uint8 frames [F, H, W, 3], one for an image.
+
+    `made_here` says that it is a result of ours: one that has the canvas' size already is taken as it is.
+    """
 
     role: Role
     kind: MediaKind
     frames: NDArray[np.uint8]
+    made_here: bool = False
 
 
 def shown(
@@ -131,5 +136,7 @@ def codec_pixels(visual: Visual, canvas: Canvas) -> Tensor:
 
 def _on_canvas(visual: Visual, canvas: Canvas) -> Tensor:
     frame = visual.frames[0]
+    if visual.made_here and frame.shape[:2] == (canvas.height, canvas.width):
+        return resize_image(frame, SourceSize(canvas.height, canvas.width, canvas.height, canvas.width))
     size = fit_source(frame.shape[0], frame.shape[1], canvas.height, canvas.width, canvas.area_px)
     return resize_image(frame, size)

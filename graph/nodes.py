@@ -67,10 +67,12 @@ async def ingest(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     request = GenerationRequest.model_validate(state["request"])
 
     async def prepare(visual: VisualInput) -> PreparedVisual:
+        stored = StoredAsset.model_validate(state["uploads"][visual.upload_id])
         return await flow.ports.codec.prepare(
             PrepareRequest(
                 visual=visual,
-                original=StoredAsset.model_validate(state["uploads"][visual.upload_id]).artifact,
+                original=stored.artifact,
+                lossless=stored.lossless,
                 height_px=spec.height_px,
                 width_px=spec.width_px,
                 max_frames=spec.num_frames if spec.task.makes_video else 1,
@@ -140,6 +142,8 @@ async def encode_visuals(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     await flow.journal.stage(Stage.ENCODE)
 
     async def encode(visual: PreparedVisual) -> TensorRef:
+        if visual.latents is not None:
+            return visual.latents
         return await flow.ports.codec.encode(
             EncodeVisualRequest(visual=visual, height_px=spec.height_px, width_px=spec.width_px)
         )
@@ -233,16 +237,17 @@ async def decode(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     flow, spec = runtime.context, _spec(state)
     await flow.journal.stage(Stage.DECODE)
     sound = _audio_source(state, spec.task)
+    latents = TensorRef.model_validate(state["denoised"])
     decoded = await flow.ports.codec.decode(
         DecodeRequest(
-            latents=TensorRef.model_validate(state["denoised"]),
+            latents=latents,
             kind=MediaKind.VIDEO if spec.task.makes_video else MediaKind.IMAGE,
             fps=spec.fps,
             audio_from=sound.original if sound is not None else None,
             comment=f"VOGUE {flow.preset.name} {spec.task} seed {spec.seed}",
         )
     )
-    return FlowState(decoded=dump(decoded))
+    return FlowState(decoded=dump(decoded.model_copy(update={"latents": latents})))
 
 
 async def deliver(state: FlowState, runtime: Runtime[Flow]) -> FlowState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
+from math import prod, sqrt
 from typing import NamedTuple, TypeVar
 
 from vogue.schemas.config import Limits, Preset, Role, Task
@@ -152,7 +152,7 @@ def _shape(request: GenerationRequest, preset: Preset, task: Task, guide: Asset 
     if guide is None:
         height_px, width_px = _or(request.height_px, defaults.height_px), _or(request.width_px, defaults.width_px)
     else:
-        height_px, width_px = canvas(guide.height_px, guide.width_px, preset.area_px, limits.side_multiple_px)
+        height_px, width_px = _canvas_of(guide, preset)
         asked = (_or(request.height_px, height_px), _or(request.width_px, width_px))
         if asked != (height_px, width_px):
             raise ShapeUnsupported(
@@ -174,6 +174,19 @@ def _shape(request: GenerationRequest, preset: Preset, task: Task, guide: Asset 
             param="height_px",
         )
     return height_px, width_px
+
+
+def _canvas_of(guide: Asset, preset: Preset) -> tuple[int, int]:
+    """What an input is edited at. A result stays as it is, so that nothing is resized from turn to turn."""
+    if guide.is_result and _makes(guide.height_px, guide.width_px, preset.limits):
+        return guide.height_px, guide.width_px
+    return canvas(guide.height_px, guide.width_px, preset.area_px, preset.limits.side_multiple_px)
+
+
+def _makes(height_px: int, width_px: int, limits: Limits) -> bool:
+    sides = (height_px, width_px)
+    in_range = all(limits.min_side_px <= side <= limits.max_side_px for side in sides)
+    return in_range and not any(side % limits.side_multiple_px for side in sides) and prod(sides) <= limits.max_area_px
 
 
 def _num_frames(request: GenerationRequest, preset: Preset, task: Task, source: Asset | None) -> int:

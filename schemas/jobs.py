@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from .base import Contract, Message
 from .errors import VogueError
-from .references import Artifact, MediaKind
+from .references import Artifact, Lossless, MediaKind
 from .requests import AssetId, GenerationRequest, JobSpec
 
 __all__ = ["Asset", "ErrorInfo", "EventKind", "Job", "JobEvent", "JobStatus", "Stage", "StoredAsset"]
@@ -79,12 +79,18 @@ class StoredAsset(Message):
     artifact: Artifact
 
 
+    @property
+    def is_result(self) -> bool:
+        """Whether VOGUE made it, so that it has a size and length which the preset makes."""
+        return self.id.startswith("asset_")
+
 class ErrorInfo(Contract):
     """A typed error at rest, as in the HTTP error body."""
 
     code: str
     message: str
     type: str = "server_error"
+    lossless: Lossless | None = None
     param: str | None = None
 
     @classmethod

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints
 from .base import Contract
 from .config import Role
 
-__all__ = ["Artifact", "DType", "Digest", "MediaKind", "PreparedVisual", "Tag", "TensorRef"]
+__all__ = ["Artifact", "DType", "Digest", "Lossless", "MediaKind", "PreparedVisual", "Tag", "TensorRef"]
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """Lower-case hex SHA-256 of the stored bytes."""
@@ -65,12 +65,26 @@ class Artifact(Contract):
     num_bytes: Annotated[int, Field(ge=0)]
 
 
+class Lossless(Contract):
+    """What a result was before it became a file: later turns start from this, never from what a video codec left of it.
+
+    `frames` is uint8 [T, H, W, 3] and can be decoded again from `latents` [C, T', h, w], which are normalised as the VAE's are.
+    """
+
+    kind: MediaKind
+    frames: TensorRef
+    latents: TensorRef
+    fps: PositiveFloat
+    has_audio: bool = False
+
+
 class PreparedVisual(Contract):
     """One visual input, decoded once: the pixels that both the MLLM and the VAE read.
 
     `frames` is uint8 [T, H, W, 3]. An image keeps its own size, because the VAE is given the unrounded floats of its
     resize and the MLLM the rounded bytes (NUMERICS, Latents); a video is already at canvas size, resized by swscale.
-    `original` is the upload, kept for its audio track. `notices` say what was changed, such as a cut.
+    `original` is the upload, kept for its audio track. `notices` say what was changed, such as a cut. `latents` are there when
+    the frames are a result whose latents are known, so that the VAE need not encode what it decoded.
     """
 
     tag: Tag
@@ -82,4 +96,5 @@ class PreparedVisual(Contract):
     source_frames: PositiveInt = 1
     """How many frames the upload has, before any cut."""
     original: Artifact | None = None
+    latents: TensorRef | None = None
     notices: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from .base import Message
 from .config import Task
 from .jobs import ErrorInfo
-from .references import Artifact, MediaKind, PreparedVisual, TensorRef
+from .references import Artifact, Lossless, MediaKind, PreparedVisual, TensorRef
 from .requests import VisualInput
 
 __all__ = [
@@ -103,7 +103,10 @@ class MediaFacts(Message):
 
 
 class PrepareRequest(Message):
-    """Decode an upload once. A video is resized to the canvas and cut to the largest 4k + 1 frames not above `max_frames`."""
+    """Decode an upload once. A video is resized to the canvas and cut to the largest 4k + 1 frames not above `max_frames`.
+
+    A result brings its `lossless` form, which is taken instead of its file.
+    """
 
     visual: VisualInput
     original: Artifact
@@ -126,6 +129,7 @@ class LatentCheckpoint(Message):
     job_id: str
     steps_done: Annotated[int, Field(ge=0)]
     latents: TensorRef
+    lossless: Lossless | None = None
 
 
 class DenoiseJob(Message):
@@ -182,8 +186,12 @@ class PreviewRequest(Message):
 
 
 class DecodedMedia(Message):
-    """The lossless frames (uint8 [T, H, W, 3]) that later turns start from, the file, and a poster picture."""
+    """The lossless frames (uint8 [T, H, W, 3]) that later turns start from, the file, and a poster picture.
+
+    `latents` are what was decoded, where whoever asked for it noted them.
+    """
 
     frames: TensorRef
     media: Artifact
     poster: Artifact
+    latents: TensorRef | None = None

@@ -27,7 +27,7 @@ from vogue.engines.models.vae import VAE
 from vogue.engines.preprocess import causal_frames, fit_source, frames_of
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import MediaUnreadable
-from vogue.schemas.references import Artifact, MediaKind, PreparedVisual, TensorRef
+from vogue.schemas.references import Artifact, Lossless, MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.stages import (
     DecodedMedia,
     DecodeRequest,
@@ -38,6 +38,7 @@ from vogue.schemas.stages import (
     ProbeRequest,
 )
 
+from .lossless import prepare_lossless
 from .workplace import TorchThread, Workplace, array_of, tensor_of
 
 __all__ = ["CodecService", "media_limits"]
@@ -91,14 +92,27 @@ class CodecService:
         )
 
     async def prepare(self, request: PrepareRequest) -> PreparedVisual:
-        """Decode an upload once into lossless frames."""
-        parameters = request.model_dump(mode="json", exclude={"original": True, "visual": {"upload_id"}})
+        """Decode an upload once into lossless frames; a result has them already."""
+        if request.lossless is not None:
+            return await self._prepare_result(request, request.lossless)
+        parameters = request.model_dump(
+            mode="json", exclude={"original": True, "visual": {"upload_id"}, "lossless": True}
+        )
 
         async def compute() -> PreparedVisual:
             return await asyncio.to_thread(self._prepare, request)
 
         return await self._place.cached(
             "codec.prepare", PreparedVisual, parameters, (request.original.sha256,), compute
+        )
+
+    async def _prepare_result(self, request: PrepareRequest, lossless: Lossless) -> PreparedVisual:
+        frames = lossless.frames
+        if not self._blobs.has(frames.sha256):
+            # Frames are large and may have been swept. Latents are kept, and give them again.
+            frames = self._blobs.put_tensor(await self._thread.run(self._decode, lossless.latents))
+        return await asyncio.to_thread(
+            prepare_lossless, request, lossless, frames, self._blobs, self._place.preset.area_px
         )
 
     def _prepare(self, request: PrepareRequest) -> PreparedVisual:

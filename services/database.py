@@ -14,6 +14,7 @@ from typing import Any
 
 from vogue.schemas.errors import JobNotFound
 from vogue.schemas.jobs import Asset, ErrorInfo, EventKind, Job, JobEvent, JobStatus, Stage, StoredAsset
+from vogue.schemas.references import Artifact, Lossless
 from vogue.schemas.requests import GenerationRequest, JobSpec
 
 __all__ = ["OPEN", "Database", "connect", "new_id"]
@@ -48,10 +49,14 @@ CREATE TABLE IF NOT EXISTS events (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS assets (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE, job_id TEXT, asset TEXT NOT NULL, artifact TEXT NOT NULL, created_at_s REAL NOT NULL
+    id TEXT NOT NULL UNIQUE, job_id TEXT, asset TEXT NOT NULL, artifact TEXT NOT NULL, created_at_s REAL NOT NULL,
+    lossless TEXT
 );
 CREATE INDEX IF NOT EXISTS assets_by_job ON assets (job_id, number);
 """
+
+_ADDED = (("assets", "lossless", "TEXT"),)
+"""Columns that files of an earlier version lack."""
 
 
 def new_id(prefix: str) -> str:
@@ -79,6 +84,9 @@ class Database:
         self._db = connect(path)
         self._db.row_factory = sqlite3.Row
         self._db.executescript(_TABLES)
+        for table, column, kind in _ADDED:
+            if column not in {row["name"] for row in self._db.execute(f"PRAGMA table_info({table})")}:
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -154,8 +162,24 @@ def job_assets(db: sqlite3.Connection, job_id: str) -> tuple[Asset, ...]:
 def insert_asset(db: sqlite3.Connection, stored: StoredAsset, job_id: str | None) -> None:
     """Store an upload (no job) or a result."""
     db.execute(
-        "INSERT INTO assets (id, job_id, asset, artifact, created_at_s) VALUES (?, ?, ?, ?, ?)",
-        (stored.asset.id, job_id, stored.asset.model_dump_json(), stored.artifact.model_dump_json(), time.time()),
+        "INSERT INTO assets (id, job_id, asset, artifact, created_at_s, lossless) VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            stored.asset.id,
+            job_id,
+            stored.asset.model_dump_json(),
+            stored.artifact.model_dump_json(),
+            time.time(),
+            stored.lossless.model_dump_json() if stored.lossless is not None else None,
+        ),
+    )
+
+
+def stored_asset(row: sqlite3.Row) -> StoredAsset:
+    """A row of the assets table."""
+    return StoredAsset(
+        asset=Asset.model_validate_json(row["asset"]),
+        artifact=Artifact.model_validate_json(row["artifact"]),
+        lossless=Lossless.model_validate_json(row["lossless"]) if row["lossless"] else None,
     )
 
 

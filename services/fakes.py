@@ -186,7 +186,18 @@ class FakeCodec:
         )
 
     async def prepare(self, request: PrepareRequest) -> PreparedVisual:
-        """A video is sized to the canvas by taking the nearest pixels."""
+        """A video is sized to the canvas by taking the nearest pixels. A result's frames and latents are taken as they are."""
+        if (known := request.lossless) is not None:
+            return PreparedVisual(
+                tag=request.visual.tag,
+                role=request.visual.role,
+                kind=known.kind,
+                frames=known.frames,
+                fps=known.fps,
+                source_frames=known.frames.shape[0],
+                original=request.original,
+                latents=known.latents,
+            )
         frames = self._frames(request.original)
         is_video, source_frames = len(frames) > 1, len(frames)
         if is_video:

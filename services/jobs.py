@@ -10,12 +10,11 @@ import time
 
 from vogue.schemas.errors import AssetNotFound, JobCancelled, ServiceOverloaded
 from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus, StoredAsset
-from vogue.schemas.references import Artifact
 from vogue.schemas.requests import GenerationRequest, JobSpec
 from vogue.schemas.stages import LatentCheckpoint
 
 from .cache import digests
-from .database import OPEN, Database, append_event, end_job, insert_asset, job_row, load_job, new_id
+from .database import OPEN, Database, append_event, end_job, insert_asset, job_row, load_job, new_id, stored_asset
 
 __all__ = ["JobStore"]
 
@@ -126,12 +125,10 @@ class JobStore:
             AssetNotFound: there is none of that id.
         """
         with self._database.reading() as db:
-            row = db.execute("SELECT asset, artifact FROM assets WHERE id = ?", (asset_id,)).fetchone()
+            row = db.execute("SELECT asset, artifact, lossless FROM assets WHERE id = ?", (asset_id,)).fetchone()
         if row is None:
             raise AssetNotFound(f"no upload or asset has the id {asset_id!r}; upload the file first")
-        return StoredAsset(
-            asset=Asset.model_validate_json(row["asset"]), artifact=Artifact.model_validate_json(row["artifact"])
-        )
+        return stored_asset(row)
 
     def newest_assets(self, limit: int, before: str | None = None) -> list[Asset]:
         """Uploads and results, newest first, starting below the asset `before`.
@@ -150,14 +147,18 @@ class JobStore:
             return [Asset.model_validate_json(row["asset"]) for row in rows.fetchall()]
 
     def kept_digests(self) -> set[str]:
-        """Digests of all assets, and of the latents that failed or unfinished jobs can go on from."""
+        """Digests of all assets and of the latents behind results, and of those that unfinished or failed jobs can go on from."""
         with self._database.reading() as db:
-            assets = db.execute("SELECT artifact FROM assets").fetchall()
+            assets = db.execute("SELECT asset, artifact, lossless FROM assets").fetchall()
             checkpoints = db.execute(
                 "SELECT checkpoint FROM jobs WHERE checkpoint IS NOT NULL AND status NOT IN (?, ?)",
                 (JobStatus.COMPLETED.value, JobStatus.CANCELLED.value),
             ).fetchall()
-        kept = {Artifact.model_validate_json(row["artifact"]).sha256 for row in assets}
+        kept = set()
+        for stored in map(stored_asset, assets):
+            kept.add(stored.artifact.sha256)
+            if stored.lossless is not None:
+                kept.add(stored.lossless.latents.sha256)
         for row in checkpoints:
             kept.update(digests(LatentCheckpoint.model_validate_json(row["checkpoint"])))
         return kept

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 def visuals_of(prepared: tuple[PreparedVisual, ...], blobs: BlobStore) -> tuple[Visual, ...]:
     """Prepared visuals with their frames."""
-    return tuple(Visual(one.role, one.kind, blobs.get_tensor(one.frames)) for one in prepared)
+    return tuple(
+        Visual(one.role, one.kind, blobs.get_tensor(one.frames), made_here=one.latents is not None) for one in prepared
+    )
 
 
 class UnderstandingService:
@@ -77,7 +79,7 @@ class UnderstandingService:
         """Hidden states [L, D] for each pass asked for."""
         parameters = request.model_dump(mode="json", exclude={"visuals"})
         parameters["prompts"] = self._prompts.model_dump(mode="json")
-        parameters["visuals"] = [[one.role, one.kind] for one in request.visuals]
+        parameters["visuals"] = [[one.role, one.kind, one.latents is not None] for one in request.visuals]
         inputs = tuple(one.frames.sha256 for one in request.visuals)
 
         async def compute() -> PassStates:

@@ -15,7 +15,7 @@ from vogue.graph.state import Flow, Ports, initial_state
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import ServiceError, VogueError
 from vogue.schemas.jobs import Asset, Stage, StoredAsset
-from vogue.schemas.references import Artifact, MediaKind
+from vogue.schemas.references import Artifact, Lossless, MediaKind
 from vogue.schemas.requests import JobSpec
 from vogue.schemas.stages import DecodedMedia, LatentCheckpoint
 
@@ -123,7 +123,17 @@ def _results(job_id: str, spec: JobSpec, decoded: DecodedMedia, has_audio: bool)
         )
         return StoredAsset(asset=asset, artifact=artifact)
 
-    media = stored(decoded.media, MediaKind.VIDEO if makes_video else MediaKind.IMAGE, "")
+    kind = MediaKind.VIDEO if makes_video else MediaKind.IMAGE
+    media = stored(decoded.media, kind, "")
+    if decoded.latents is not None:
+        lossless = Lossless(
+            kind=kind,
+            frames=decoded.frames,
+            latents=decoded.latents,
+            fps=spec.fps,
+            has_audio=media.asset.has_audio,
+        )
+        media = media.model_copy(update={"lossless": lossless})
     return [media, stored(decoded.poster, MediaKind.IMAGE, "-poster")] if makes_video else [media]
 
 
