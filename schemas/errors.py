@@ -1,9 +1,10 @@
 """Every error VOGUE raises on purpose. The tree:
 
     VogueError
-    ├ RequestInvalid 400            MediaUnreadable · ShapeUnsupported · TaskUnsupported · UrlRefused · LimitExceeded 413
-    ├ SessionError 404              SessionNotFound · JobNotFound · AssetNotFound · ModelNotFound · TurnConflict 409 · JobCancelled 409
-    │                               JobUnfinished 409 · AssetInUse 409 · IdempotencyConflict 409
+    ├ RequestInvalid 400            MediaUnreadable · ShapeUnsupported · TaskUnsupported · UrlRefused · TagUnresolved
+    │                               LimitExceeded 413 · ReplayMismatch 409
+    ├ SessionError 404              SessionNotFound · TurnNotFound · JobNotFound · AssetNotFound · ModelNotFound
+    │                               TurnConflict 409 · JobCancelled 409 · JobUnfinished 409 · AssetInUse 409 · IdempotencyConflict 409
     ├ PlanError 422                 PlanUnparseable · PlanInvalid · PlanRejected · ClarificationNeeded · PlanConflict 409
     │                               ThinkingUnavailable 501 · ReviewUnavailable 501
     ├ EngineError 500               WeightsMismatch · EngineNotBuilt · ProfileExceeded 422 · DeviceOutOfMemory 503 retryable
@@ -39,6 +40,7 @@ __all__ = [
     "PlanRejected",
     "PlanUnparseable",
     "ProfileExceeded",
+    "ReplayMismatch",
     "RequestInvalid",
     "ReviewUnavailable",
     "ServiceError",
@@ -47,9 +49,11 @@ __all__ = [
     "SessionError",
     "SessionNotFound",
     "ShapeUnsupported",
+    "TagUnresolved",
     "TaskUnsupported",
     "ThinkingUnavailable",
     "TurnConflict",
+    "TurnNotFound",
     "UrlRefused",
     "VogueError",
     "WeightsMismatch",
@@ -131,6 +135,19 @@ class LimitExceeded(RequestInvalid):
     http_status = 413
 
 
+class TagUnresolved(RequestInvalid):
+    """An instruction speaks of a tag that the session does not have, or it is not clear which one is to be edited."""
+
+    code = "tag_unresolved"
+
+
+class ReplayMismatch(RequestInvalid):
+    """This server would not make the same pixels again: other weights, another engine or preset, or other inputs."""
+
+    code = "replay_mismatch"
+    http_status = 409
+
+
 class SessionError(VogueError):
     """Something the request refers to is not in the store, or is in a state that forbids the call."""
 
@@ -142,6 +159,12 @@ class SessionNotFound(SessionError):
     """No session has this id."""
 
     code = "session_not_found"
+
+
+class TurnNotFound(SessionError):
+    """The session has no turn of this number."""
+
+    code = "turn_not_found"
 
 
 class JobNotFound(SessionError):
