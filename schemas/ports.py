@@ -12,6 +12,7 @@ from typing import Protocol
 
 from .jobs import Asset, Job, JobEvent, StoredAsset
 from .plan import Plan
+from .queries import Idempotency, PageQuery
 from .references import Artifact, PreparedVisual, TensorRef
 from .requests import GenerationRequest
 from .stages import (
@@ -110,6 +111,10 @@ class Codec(Protocol):
         """A small picture of latents on the way."""
         ...
 
+    async def sheet(self, original: Artifact) -> Artifact:
+        """A grid of a clip's frames as one picture, in reading order."""
+        ...
+
 
 class Orchestrator(Protocol):
     """The jobs table, leases, assets and the flow."""
@@ -126,8 +131,16 @@ class Orchestrator(Protocol):
         """Uploads and results, newest first, starting below the asset `before`."""
         ...
 
-    async def submit(self, request: GenerationRequest) -> Job:
-        """Check, store and queue a job; it is stored before this returns."""
+    async def submit(self, request: GenerationRequest, once: Idempotency | None = None) -> Job:
+        """Check, store and queue a job; it is stored before this returns. What came `once` is not done again.
+
+        Raises:
+            IdempotencyConflict: the key belongs to another request.
+        """
+        ...
+
+    async def submitted(self, once: Idempotency) -> Job | None:
+        """The job that a key already stands for."""
         ...
 
     async def get(self, job_id: str) -> Job:
@@ -136,6 +149,35 @@ class Orchestrator(Protocol):
 
     async def list(self, limit: int = 50, before: str | None = None) -> list[Job]:
         """Newest first, starting below the job `before`."""
+        ...
+
+    async def job_page(self, query: PageQuery) -> builtins.list[Job]:
+        """A page of jobs."""
+        ...
+
+    async def file_page(self, query: PageQuery) -> builtins.list[StoredAsset]:
+        """A page of uploads."""
+        ...
+
+    async def delete(self, job_id: str) -> None:
+        """Forget a finished job and all it delivered.
+
+        Raises:
+            JobUnfinished: it is not over.
+            AssetInUse: an unfinished job reads one of its results.
+        """
+        ...
+
+    async def delete_asset(self, asset_id: str) -> None:
+        """Forget an upload or a result.
+
+        Raises:
+            AssetInUse: an unfinished job reads it.
+        """
+        ...
+
+    async def sheet(self, asset_id: str) -> Artifact:
+        """A grid of a clip's frames as one picture."""
         ...
 
     def events(self, job_id: str, after: int = 0) -> AsyncIterator[JobEvent]:

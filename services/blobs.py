@@ -170,14 +170,18 @@ class BlobStore:
             )
         return array
 
-    def sweep(self, keep: Collection[str], older_than_s: float) -> int:
+    def sweep(self, keep: Collection[str], older_than_s: float, only: Collection[str] | None = None) -> int:
         """Delete blobs and scratch files that nobody keeps and nobody wrote or asked for within `older_than_s`.
+
+        Args:
+            only: look at the blobs of these digests, and at nothing else.
 
         Returns:
             How many bytes were freed.
         """
         before, freed = time.time() - older_than_s, 0
-        for place in [*self._blobs.glob("*/*"), *self.scratch.iterdir()]:
+        places = [*self._blobs.glob("*/*"), *self.scratch.iterdir()] if only is None else map(self.path_of, only)
+        for place in places:
             try:
                 facts = place.stat()
                 if facts.st_mtime >= before or place.name in keep:

@@ -39,6 +39,7 @@ from vogue.schemas.stages import (
 )
 
 from .lossless import prepare_lossless
+from .sheets import MAX_CELLS, cell_size, grid, stride
 from .workplace import TorchThread, Workplace, array_of, tensor_of
 
 __all__ = ["CodecService", "media_limits"]
@@ -218,6 +219,23 @@ class CodecService:
                 return self._picture(frames[len(frames) // 2], Path(folder) / "preview.png")
 
         return await asyncio.to_thread(write)
+
+    async def sheet(self, original: Artifact) -> Artifact:
+        """A grid of a clip's frames as one picture."""
+
+        async def compute() -> Artifact:
+            return await asyncio.to_thread(self._sheet, original)
+
+        return await self._place.cached("codec.sheet", Artifact, {}, (original.sha256,), compute)
+
+    def _sheet(self, original: Artifact) -> Artifact:
+        path = self._blobs.path(original)
+        info = probe(path, self._limits)
+        size = cell_size(info.height_px, info.width_px)
+        every = stride(info.num_frames or 1)
+        clip = read_video(path, self._limits, max_frames=MAX_CELLS, stride=every, size=size)
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
+            return self._picture(grid(clip.frames), Path(folder) / "sheet.png")
 
 
 def _media_type(info: MediaInfo, kind: MediaKind) -> str:

@@ -39,6 +39,8 @@ class OrchestratorConfig(Contract):
     """Workers that may die on a job without a new checkpoint, before it fails."""
     sweep_every_s: PositiveFloat = 3600.0
     blob_retention_s: PositiveFloat = 86_400.0
+    media_retention_s: PositiveFloat | None = None
+    """Finished jobs with all they delivered, and uploads, are deleted at this age; by default they stay until they are deleted."""
 
 
 def _engine(threads: int = 1) -> DeploymentConfig:

@@ -53,6 +53,9 @@ CREATE TABLE IF NOT EXISTS assets (
     lossless TEXT
 );
 CREATE INDEX IF NOT EXISTS assets_by_job ON assets (job_id, number);
+CREATE TABLE IF NOT EXISTS submissions (
+    key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job_id TEXT NOT NULL
+) WITHOUT ROWID;
 """
 
 _ADDED = (("assets", "lossless", "TEXT"),)
@@ -180,6 +183,8 @@ def stored_asset(row: sqlite3.Row) -> StoredAsset:
         asset=Asset.model_validate_json(row["asset"]),
         artifact=Artifact.model_validate_json(row["artifact"]),
         lossless=Lossless.model_validate_json(row["lossless"]) if row["lossless"] else None,
+        created_at_s=row["created_at_s"],
+        job_id=row["job_id"],
     )
 
 

@@ -22,6 +22,7 @@ from vogue.schemas.errors import ServiceError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
 from vogue.schemas.plan import Plan
 from vogue.schemas.presets import get_preset
+from vogue.schemas.queries import Idempotency, PageQuery
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
 from vogue.schemas.stages import (
@@ -184,6 +185,10 @@ class CodecDeployment(_EngineShell):
         """See `Codec.preview`."""
         return await self._service.preview(request)
 
+    async def sheet(self, original: Artifact) -> Artifact:
+        """See `Codec.sheet`."""
+        return await self._service.sheet(original)
+
 
 class OrchestratorDeployment(_Shell):
     """The jobs table and the flow. On start it takes up what is not finished."""
@@ -229,9 +234,33 @@ class OrchestratorDeployment(_Shell):
         """See `Orchestrator.assets`."""
         return await self._service.assets(limit, before)
 
-    async def submit(self, request: GenerationRequest) -> Job:
+    async def submit(self, request: GenerationRequest, once: Idempotency | None = None) -> Job:
         """See `Orchestrator.submit`."""
-        return await self._service.submit(request)
+        return await self._service.submit(request, once)
+
+    async def submitted(self, once: Idempotency) -> Job | None:
+        """See `Orchestrator.submitted`."""
+        return await self._service.submitted(once)
+
+    async def job_page(self, query: PageQuery) -> builtins.list[Job]:
+        """See `Orchestrator.job_page`."""
+        return await self._service.job_page(query)
+
+    async def file_page(self, query: PageQuery) -> builtins.list[StoredAsset]:
+        """See `Orchestrator.file_page`."""
+        return await self._service.file_page(query)
+
+    async def delete(self, job_id: str) -> None:
+        """See `Orchestrator.delete`."""
+        await self._service.delete(job_id)
+
+    async def delete_asset(self, asset_id: str) -> None:
+        """See `Orchestrator.delete_asset`."""
+        await self._service.delete_asset(asset_id)
+
+    async def sheet(self, asset_id: str) -> Artifact:
+        """See `Orchestrator.sheet`."""
+        return await self._service.sheet(asset_id)
 
     async def get(self, job_id: str) -> Job:
         """See `Orchestrator.get`."""

@@ -40,6 +40,7 @@ from vogue.schemas.stages import (
 
 from .blobs import BlobStore
 from .denoiser import DenoiserService, Latents, StepLoop
+from .sheets import grid
 
 __all__ = ["FakeCodec", "FakeConnector", "FakeUnderstanding", "fake_loop", "fake_ports", "netpbm", "read_netpbm"]
 
@@ -238,6 +239,10 @@ class FakeCodec:
     async def preview(self, request: PreviewRequest) -> Artifact:
         """The first frame."""
         return self._blobs.put(netpbm(self._grey(request.latents)[:1]), "image/x-portable-pixmap")
+
+    async def sheet(self, original: Artifact) -> Artifact:
+        """All frames in a grid, at their own size."""
+        return self._blobs.put(netpbm(grid(self._frames(original))[None]), "image/x-portable-pixmap")
 
     def _grey(self, ref: TensorRef) -> Frames:
         grey = self._blobs.get_tensor(ref).mean(axis=0)  # [T, h, w]

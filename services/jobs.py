@@ -10,11 +10,13 @@ import time
 
 from vogue.schemas.errors import AssetNotFound, JobCancelled, ServiceOverloaded
 from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus, StoredAsset
+from vogue.schemas.queries import Idempotency
 from vogue.schemas.requests import GenerationRequest, JobSpec
 from vogue.schemas.stages import LatentCheckpoint
 
 from .cache import digests
 from .database import OPEN, Database, append_event, end_job, insert_asset, job_row, load_job, new_id, stored_asset
+from .submissions import check_assets, first_job, remember
 
 __all__ = ["JobStore"]
 
@@ -25,14 +27,26 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, request: GenerationRequest, spec: JobSpec, notices: tuple[str, ...], max_open: int) -> Job:
-        """Store a new job; it is on disk when this returns.
+    def add(
+        self,
+        request: GenerationRequest,
+        spec: JobSpec,
+        notices: tuple[str, ...],
+        max_open: int,
+        once: Idempotency | None = None,
+    ) -> Job:
+        """Store a new job; it is on disk when this returns. One that came `once` already is returned instead.
 
         Raises:
             ServiceOverloaded: `max_open` jobs are waiting or at work already.
+            IdempotencyConflict: the key belongs to another request.
+            AssetNotFound: an input was deleted meanwhile.
         """
         job_id = new_id("job")
         with self._database.transaction() as db:
+            if once is not None and (first := first_job(db, once)) is not None:
+                return load_job(db, first)
+            check_assets(db, {visual.upload_id for visual in request.visuals})
             count = db.execute("SELECT COUNT(*) FROM jobs WHERE status IN (?, ?)", OPEN).fetchone()[0]
             if count >= max_open:
                 raise ServiceOverloaded(
@@ -52,10 +66,22 @@ class JobStore:
                     json.dumps(notices),
                 ),
             )
+            if once is not None:
+                remember(db, once, job_id)
             append_event(db, job_id, EventKind.QUEUED, steps_total=spec.steps)
             for notice in notices:
                 append_event(db, job_id, EventKind.NOTICE, message=notice)
             return load_job(db, job_id)
+
+    def submitted(self, once: Idempotency) -> Job | None:
+        """The job that a key already stands for.
+
+        Raises:
+            IdempotencyConflict: it belongs to another request.
+        """
+        with self._database.reading() as db:
+            first = first_job(db, once)
+            return load_job(db, first) if first is not None else None
 
     def get(self, job_id: str) -> Job:
         """The job as it stands.
@@ -125,7 +151,7 @@ class JobStore:
             AssetNotFound: there is none of that id.
         """
         with self._database.reading() as db:
-            row = db.execute("SELECT asset, artifact, lossless FROM assets WHERE id = ?", (asset_id,)).fetchone()
+            row = db.execute("SELECT * FROM assets WHERE id = ?", (asset_id,)).fetchone()
         if row is None:
             raise AssetNotFound(f"no upload or asset has the id {asset_id!r}; upload the file first")
         return stored_asset(row)
@@ -149,7 +175,7 @@ class JobStore:
     def kept_digests(self) -> set[str]:
         """Digests of all assets and of the latents behind results, and of those that unfinished or failed jobs can go on from."""
         with self._database.reading() as db:
-            assets = db.execute("SELECT asset, artifact, lossless FROM assets").fetchall()
+            assets = db.execute("SELECT * FROM assets").fetchall()
             checkpoints = db.execute(
                 "SELECT checkpoint FROM jobs WHERE checkpoint IS NOT NULL AND status NOT IN (?, ?)",
                 (JobStatus.COMPLETED.value, JobStatus.CANCELLED.value),

@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 import socket
-import time
 from collections.abc import AsyncIterator
 
 from vogue.graph.resolve import resolve
@@ -19,15 +18,19 @@ from vogue.graph.state import Ports
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import RequestInvalid, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
-from vogue.schemas.references import Artifact
+from vogue.schemas.queries import Idempotency, PageQuery
+from vogue.schemas.references import Artifact, MediaKind
 from vogue.schemas.requests import GenerationRequest
 from vogue.schemas.stages import ProbeRequest
 
 from .blobs import BlobStore
 from .config import OrchestratorConfig
 from .database import Database, new_id
+from .housekeeping import Housekeeper
 from .jobs import JobStore
 from .leases import Lease, LeaseTable
+from .pages import Pages
+from .removal import Removal
 from .worker import Bench, News, work_on
 
 __all__ = ["OrchestratorService"]
@@ -47,10 +50,11 @@ class OrchestratorService:
         self._config = config
         self._preset = preset
         self._ports = ports
-        self._blobs = blobs
         self._database = database
         self._jobs = JobStore(database)
+        self._pages = Pages(database)
         self._leases = LeaseTable(database)
+        self._housekeeper = Housekeeper(self._jobs, Removal(database), blobs, config)
         self._news = News()
         self._bench = Bench(
             database=database,
@@ -71,7 +75,7 @@ class OrchestratorService:
         """Begin to work: waiting jobs, those whose worker died, and whatever is submitted from now on."""
         self._tasks = [
             asyncio.create_task(self._hand_out(), name="hand out jobs"),
-            asyncio.create_task(self._sweep(), name="sweep blobs"),
+            asyncio.create_task(self._housekeeper.run(), name="keep house"),
         ]
 
     async def close(self) -> None:
@@ -112,8 +116,14 @@ class OrchestratorService:
             raise RequestInvalid(f"limit is {limit}; ask for 1 to 200 assets", param="limit")
         return await asyncio.to_thread(self._jobs.newest_assets, limit, before)
 
-    async def submit(self, request: GenerationRequest) -> Job:
-        """Check, store and queue a job; it is on disk before this returns."""
+    async def submitted(self, once: Idempotency) -> Job | None:
+        """The job that a key already stands for."""
+        return await asyncio.to_thread(self._jobs.submitted, once)
+
+    async def submit(self, request: GenerationRequest, once: Idempotency | None = None) -> Job:
+        """Check, store and queue a job; it is on disk before this returns. What came `once` is not done again."""
+        if once is not None and (first := await self.submitted(once)) is not None:
+            return first
         assets = {}
         for index, visual in enumerate(request.visuals):
             try:
@@ -121,7 +131,7 @@ class OrchestratorService:
             except VogueError as error:
                 raise type(error)(error.message, param=f"visuals.{index}.upload_id") from error
         spec, notices = resolve(request, self._preset, assets, secrets.randbelow(2**31))
-        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, self._config.max_open_jobs)
+        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, self._config.max_open_jobs, once)
         self._wake.set()
         return job
 
@@ -134,6 +144,29 @@ class OrchestratorService:
         if not 1 <= limit <= 200:
             raise RequestInvalid(f"limit is {limit}; ask for 1 to 200 jobs", param="limit")
         return await asyncio.to_thread(self._jobs.newest, limit, before)
+
+    async def job_page(self, query: PageQuery) -> builtins.list[Job]:
+        """A page of jobs."""
+        return await asyncio.to_thread(self._pages.jobs, query)
+
+    async def file_page(self, query: PageQuery) -> builtins.list[StoredAsset]:
+        """A page of uploads."""
+        return await asyncio.to_thread(self._pages.files, query)
+
+    async def delete(self, job_id: str) -> None:
+        """Forget a finished job and all it delivered."""
+        await asyncio.to_thread(self._housekeeper.delete_job, job_id)
+
+    async def delete_asset(self, asset_id: str) -> None:
+        """Forget an upload or a result."""
+        await asyncio.to_thread(self._housekeeper.delete_asset, asset_id)
+
+    async def sheet(self, asset_id: str) -> Artifact:
+        """A grid of a clip's frames as one picture."""
+        stored = await self.asset(asset_id)
+        if stored.asset.kind is not MediaKind.VIDEO:
+            raise RequestInvalid(f"{asset_id} is a picture; only clips have sheets of frames")
+        return await self._ports.codec.sheet(stored.artifact)
 
     async def events(self, job_id: str, after: int = 0) -> AsyncIterator[JobEvent]:
         """Events with `seq > after`, past ones first, until the final one."""
@@ -199,13 +232,3 @@ class OrchestratorService:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("the worker of job %s died", job_id, exc_info=error)
         self._wake.set()
-
-    async def _sweep(self) -> None:
-        """Free what nobody refers to. Nothing younger than the oldest unfinished job is touched."""
-        while True:
-            await asyncio.sleep(self._config.sweep_every_s)
-            oldest = await asyncio.to_thread(self._jobs.oldest_open_s)
-            age_s = max(self._config.blob_retention_s, time.time() - oldest + 60.0 if oldest is not None else 0.0)
-            kept = await asyncio.to_thread(self._jobs.kept_digests)
-            freed = await asyncio.to_thread(self._blobs.sweep, kept, age_s)
-            logger.info("swept %d bytes", freed)

@@ -15,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from vogue.schemas.errors import EngineError, ServiceError, ServiceOverloaded, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
 from vogue.schemas.plan import Plan
+from vogue.schemas.queries import Idempotency, PageQuery
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
 from vogue.schemas.stages import (
@@ -148,6 +149,11 @@ class RemoteCodec(_Remote):
         artifact: Artifact = await self._call("preview", request)
         return artifact
 
+    async def sheet(self, original: Artifact) -> Artifact:
+        """A grid of a clip's frames."""
+        artifact: Artifact = await self._call("sheet", original)
+        return artifact
+
 
 class RemoteOrchestrator(_Remote):
     """`Orchestrator` in another process."""
@@ -167,10 +173,38 @@ class RemoteOrchestrator(_Remote):
         assets: builtins.list[Asset] = await self._call("assets", limit, before)
         return assets
 
-    async def submit(self, request: GenerationRequest) -> Job:
+    async def submit(self, request: GenerationRequest, once: Idempotency | None = None) -> Job:
         """Check, store and queue a job."""
-        job: Job = await self._call("submit", request)
+        job: Job = await self._call("submit", request, once)
         return job
+
+    async def submitted(self, once: Idempotency) -> Job | None:
+        """The job that a key already stands for."""
+        job: Job | None = await self._call("submitted", once)
+        return job
+
+    async def job_page(self, query: PageQuery) -> builtins.list[Job]:
+        """A page of jobs."""
+        jobs: builtins.list[Job] = await self._call("job_page", query)
+        return jobs
+
+    async def file_page(self, query: PageQuery) -> builtins.list[StoredAsset]:
+        """A page of uploads."""
+        files: builtins.list[StoredAsset] = await self._call("file_page", query)
+        return files
+
+    async def delete(self, job_id: str) -> None:
+        """Forget a finished job and all it delivered."""
+        await self._call("delete", job_id)
+
+    async def delete_asset(self, asset_id: str) -> None:
+        """Forget an upload or a result."""
+        await self._call("delete_asset", asset_id)
+
+    async def sheet(self, asset_id: str) -> Artifact:
+        """A grid of a clip's frames."""
+        artifact: Artifact = await self._call("sheet", asset_id)
+        return artifact
 
     async def get(self, job_id: str) -> Job:
         """The job as it stands."""

@@ -1,0 +1,89 @@
+"""Housekeeping of a state directory: what is deleted or too old leaves the disk, and nothing that a job at work may need.
+
+A blob may go when no row refers to it and nobody has written or asked for it since the oldest unfinished job was
+submitted: whatever a job makes or finds on its way is younger than the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from vogue.schemas.errors import SessionError
+
+from .blobs import BlobStore
+from .config import OrchestratorConfig
+from .jobs import JobStore
+from .removal import Removal
+
+__all__ = ["Housekeeper"]
+
+logger = logging.getLogger(__name__)
+
+_ROUND_S = 60.0
+_UPLOAD_S = 300.0
+"""So long may a file lie in the store before the row that keeps it is written: it is looked at first."""
+
+
+class Housekeeper:
+    """Deletes rows when told to or when they expire, and blobs after them."""
+
+    def __init__(self, jobs: JobStore, removal: Removal, blobs: BlobStore, config: OrchestratorConfig) -> None:
+        self._jobs, self._removal, self._blobs, self._config = jobs, removal, blobs, config
+        self._doomed: set[str] = set()
+
+    async def run(self) -> None:
+        """Keep house for ever."""
+        swept_s = time.monotonic()
+        while True:
+            await asyncio.sleep(min(_ROUND_S, self._config.sweep_every_s))
+            await asyncio.to_thread(self.expire)
+            await asyncio.to_thread(self.clear)
+            if time.monotonic() - swept_s >= self._config.sweep_every_s:
+                freed = await asyncio.to_thread(self.sweep)
+                logger.info("swept %d bytes", freed)
+                swept_s = time.monotonic()
+
+    def delete(self, remove: Callable[[str], set[str]], what: str) -> None:
+        """Delete a job or a file now, and what it held as soon as nothing needs it."""
+        self._doomed |= remove(what)
+        self.clear()
+
+    def delete_job(self, job_id: str) -> None:
+        """See `Removal.delete_job`."""
+        self.delete(self._removal.delete_job, job_id)
+
+    def delete_asset(self, asset_id: str) -> None:
+        """See `Removal.delete_asset`."""
+        self.delete(self._removal.delete_asset, asset_id)
+
+    def expire(self) -> None:
+        """Delete finished jobs and uploads that are older than they may get."""
+        if self._config.media_retention_s is None:
+            return
+        jobs, uploads = self._removal.expired(time.time() - self._config.media_retention_s)
+        for remove, ids in ((self._removal.delete_job, jobs), (self._removal.delete_asset, uploads)):
+            for one in ids:
+                try:
+                    self._doomed |= remove(one)
+                except SessionError as error:
+                    logger.info("%s does not expire yet: %s", one, error)
+
+    def clear(self) -> int:
+        """Free the blobs of what was deleted; those that are too young, or needed, wait for the next round."""
+        if not self._doomed:
+            return 0
+        freed = self._blobs.sweep(self._jobs.kept_digests(), self._age_s(_UPLOAD_S), only=frozenset(self._doomed))
+        self._doomed = {sha256 for sha256 in self._doomed if self._blobs.path_of(sha256).exists()}
+        self._doomed -= self._jobs.kept_digests()
+        return freed
+
+    def sweep(self) -> int:
+        """Free whatever nobody refers to; returns how many bytes that were."""
+        return self._blobs.sweep(self._jobs.kept_digests(), self._age_s(self._config.blob_retention_s))
+
+    def _age_s(self, least_s: float) -> float:
+        oldest = self._jobs.oldest_open_s()
+        return max(least_s, time.time() - oldest + 60.0 if oldest is not None else 0.0)

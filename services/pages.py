@@ -1,0 +1,76 @@
+"""Pages of the jobs and files of one state directory, in either direction."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from vogue.schemas.config import Task
+from vogue.schemas.errors import AssetNotFound
+from vogue.schemas.jobs import Job, StoredAsset
+from vogue.schemas.queries import PageQuery
+from vogue.schemas.references import MediaKind
+
+from .database import Database, job_row, load_job, stored_asset
+
+__all__ = ["Pages"]
+
+_TASKS = {
+    MediaKind.VIDEO: tuple(task.value for task in Task if task.makes_video),
+    MediaKind.IMAGE: tuple(task.value for task in Task if not task.makes_video),
+}
+
+
+class Pages:
+    """Reads; see `JobStore` for what is written. Calls are synchronous."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def jobs(self, query: PageQuery) -> list[Job]:
+        """A page of jobs.
+
+        Raises:
+            JobNotFound: there is none called `query.after`.
+        """
+        with self._database.reading() as db:
+            number = job_row(db, query.after)["number"] if query.after is not None else None
+            clause, values = _beyond(query, number)
+            if query.kind is not None:
+                tasks = _TASKS[query.kind]
+                clause += f" AND json_extract(spec, '$.task') IN ({', '.join('?' * len(tasks))})"
+                values += tasks
+            return [load_job(db, row["id"]) for row in _select(db, "id", "jobs", clause, values, query)]
+
+    def files(self, query: PageQuery) -> list[StoredAsset]:
+        """A page of uploads.
+
+        Raises:
+            AssetNotFound: there is none called `query.after`.
+        """
+        with self._database.reading() as db:
+            number = None
+            if query.after is not None:
+                found = db.execute("SELECT number FROM assets WHERE id = ?", (query.after,)).fetchone()
+                if found is None:
+                    raise AssetNotFound(f"no file has the id {query.after!r}", param="after")
+                number = found["number"]
+            clause, values = _beyond(query, number)
+            clause += " AND job_id IS NULL"
+            if query.kind is not None:
+                clause += " AND json_extract(asset, '$.kind') = ?"
+                values += (query.kind.value,)
+            return [stored_asset(row) for row in _select(db, "*", "assets", clause, values, query)]
+
+
+def _beyond(query: PageQuery, number: int | None) -> tuple[str, tuple[object, ...]]:
+    if number is None:
+        return "1", ()
+    return f"number {'>' if query.ascending else '<'} ?", (number,)
+
+
+def _select(
+    db: sqlite3.Connection, what: str, table: str, clause: str, values: tuple[object, ...], query: PageQuery
+) -> list[sqlite3.Row]:
+    order = "ASC" if query.ascending else "DESC"
+    statement = f"SELECT {what} FROM {table} WHERE {clause} ORDER BY number {order} LIMIT ?"
+    return db.execute(statement, (*values, query.limit)).fetchall()

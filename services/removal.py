@@ -1,0 +1,101 @@
+"""Taking things out of a state directory: jobs with all that belongs to them, and files, but never what a job at work reads.
+
+Only rows go here; `housekeeping.py` then frees the bytes that nobody refers to any more.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from vogue.schemas.errors import AssetInUse, AssetNotFound, JobUnfinished
+from vogue.schemas.jobs import JobStatus, StoredAsset
+
+from .database import Database, job_row, stored_asset
+
+__all__ = ["Removal"]
+
+_FINAL = tuple(status.value for status in JobStatus if status.final)
+_IS_FINAL = f"status IN ({', '.join('?' * len(_FINAL))})"
+
+
+class Removal:
+    """Deletes; calls are synchronous and all or nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def delete_job(self, job_id: str) -> set[str]:
+        """Forget a finished job: its log, its results, its checkpoints. Returns the digests of what it held.
+
+        Raises:
+            JobNotFound: there is none of that id.
+            JobUnfinished: it is not over.
+            AssetInUse: an unfinished job reads one of its results.
+        """
+        with self._database.transaction() as db:
+            status = JobStatus(job_row(db, job_id)["status"])
+            if not status.final:
+                raise JobUnfinished(f"job {job_id} is {status}; cancel it, wait for its end, then delete it")
+            results = [stored_asset(row) for row in _assets(db, "job_id", job_id)]
+            for result in results:
+                _check_unused(db, result.asset.id)
+            for statement in (
+                "DELETE FROM assets WHERE job_id = ?",
+                "DELETE FROM events WHERE job_id = ?",
+                "DELETE FROM submissions WHERE job_id = ?",
+                "DELETE FROM jobs WHERE id = ?",
+                *_checkpoint_deletions(db),
+            ):
+                db.execute(statement, (job_id,))
+        return _digests(results)
+
+    def delete_asset(self, asset_id: str) -> set[str]:
+        """Forget an upload or a result. Returns the digests of what it held.
+
+        Raises:
+            AssetNotFound: there is none of that id.
+            AssetInUse: an unfinished job reads it.
+        """
+        with self._database.transaction() as db:
+            found = [stored_asset(row) for row in _assets(db, "id", asset_id)]
+            if not found:
+                raise AssetNotFound(f"no upload or asset has the id {asset_id!r}")
+            _check_unused(db, asset_id)
+            db.execute("DELETE FROM assets WHERE id = ?", (asset_id,))
+        return _digests(found)
+
+    def expired(self, before_s: float) -> tuple[list[str], list[str]]:
+        """Jobs that were over, and uploads that came, before a time in seconds since the epoch: their ids."""
+        with self._database.reading() as db:
+            jobs = db.execute(f"SELECT id FROM jobs WHERE {_IS_FINAL} AND finished_at_s < ?", (*_FINAL, before_s))
+            uploads = db.execute("SELECT id FROM assets WHERE job_id IS NULL AND created_at_s < ?", (before_s,))
+            return [row["id"] for row in jobs.fetchall()], [row["id"] for row in uploads.fetchall()]
+
+
+def _assets(db: sqlite3.Connection, column: str, value: str) -> list[sqlite3.Row]:
+    return db.execute(f"SELECT * FROM assets WHERE {column} = ?", (value,)).fetchall()
+
+
+def _check_unused(db: sqlite3.Connection, asset_id: str) -> None:
+    # Ids are random, so a request that has one anywhere in it means that asset.
+    row = db.execute(
+        f"SELECT id FROM jobs WHERE NOT {_IS_FINAL} AND instr(request, ?) > 0 LIMIT 1", (*_FINAL, asset_id)
+    ).fetchone()
+    if row is not None:
+        raise AssetInUse(f"{asset_id} is read by job {row['id']}, which is not over; wait for its end, or cancel it")
+
+
+def _checkpoint_deletions(db: sqlite3.Connection) -> Iterable[str]:
+    """LangGraph's tables, which are there once a job has run; a thread is a job."""
+    tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('checkpoints', 'writes')")
+    return [f"DELETE FROM {row['name']} WHERE thread_id = ?" for row in tables.fetchall()]
+
+
+def _digests(found: Iterable[StoredAsset]) -> set[str]:
+    gone = set()
+    for stored in found:
+        gone.add(stored.artifact.sha256)
+        if stored.lossless is not None:
+            gone |= {stored.lossless.frames.sha256, stored.lossless.latents.sha256}
+    return gone

@@ -1,0 +1,44 @@
+"""Requests that may come twice: the key each came under, what it asked for, and the job it became."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+from vogue.schemas.errors import AssetNotFound, IdempotencyConflict
+from vogue.schemas.queries import Idempotency
+
+__all__ = ["check_assets", "first_job", "remember"]
+
+
+def first_job(db: sqlite3.Connection, once: Idempotency) -> str | None:
+    """The job that the key stands for.
+
+    Raises:
+        IdempotencyConflict: it belongs to another request.
+    """
+    row = db.execute("SELECT fingerprint, job_id FROM submissions WHERE key = ?", (once.key,)).fetchone()
+    if row is None:
+        return None
+    if row["fingerprint"] != once.fingerprint:
+        raise IdempotencyConflict(
+            f"the idempotency key {once.key[:80]!r} came with another request before; take a new key for a new request"
+        )
+    job_id: str = row["job_id"]
+    return job_id
+
+
+def remember(db: sqlite3.Connection, once: Idempotency, job_id: str) -> None:
+    """Let the key stand for a job, in the transaction that stores the job."""
+    db.execute("INSERT INTO submissions VALUES (?, ?, ?)", (once.key, once.fingerprint, job_id))
+
+
+def check_assets(db: sqlite3.Connection, asset_ids: Collection[str]) -> None:
+    """See that inputs were not deleted since the request was checked.
+
+    Raises:
+        AssetNotFound: one was.
+    """
+    for asset_id in asset_ids:
+        if db.execute("SELECT 1 FROM assets WHERE id = ?", (asset_id,)).fetchone() is None:
+            raise AssetNotFound(f"no upload or asset has the id {asset_id!r}; it was deleted")
