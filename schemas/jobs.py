@@ -71,18 +71,21 @@ class Asset(Contract):
     fps: Annotated[float, Field(ge=0)] = 0.0
     has_audio: bool = False
 
-
-class StoredAsset(Message):
-    """An asset and the bytes behind it; the reference stays inside the server."""
-
-    asset: Asset
-    artifact: Artifact
-
-
     @property
     def is_result(self) -> bool:
         """Whether VOGUE made it, so that it has a size and length which the preset makes."""
         return self.id.startswith("asset_")
+
+
+class StoredAsset(Message):
+    """An asset and the bytes behind it, which stay inside the server; since when it is there, and the job that made it."""
+
+    asset: Asset
+    artifact: Artifact
+    lossless: Lossless | None = None
+    created_at_s: float = 0.0
+    job_id: str | None = None
+
 
 class ErrorInfo(Contract):
     """A typed error at rest, as in the HTTP error body."""
