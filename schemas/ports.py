@@ -15,6 +15,16 @@ from .plan import Plan
 from .queries import Idempotency, PageQuery
 from .references import Artifact, PreparedVisual, TensorRef
 from .requests import GenerationRequest
+from .sessions import (
+    Comparison,
+    HeadRequest,
+    ReplayTurnRequest,
+    Session,
+    SessionRequest,
+    SessionSummary,
+    Turn,
+    TurnRequest,
+)
 from .stages import (
     AnswerRequest,
     DecodedMedia,
@@ -23,6 +33,7 @@ from .stages import (
     DenoiseJob,
     EncodeInstructionRequest,
     EncodeVisualRequest,
+    FrameComparison,
     LatentCheckpoint,
     MediaFacts,
     PassStates,
@@ -33,7 +44,7 @@ from .stages import (
     ProjectRequest,
 )
 
-__all__ = ["Codec", "Connector", "Denoiser", "Orchestrator", "Understanding"]
+__all__ = ["Codec", "Connector", "Denoiser", "Orchestrator", "Sessions", "Understanding"]
 
 
 class Understanding(Protocol):
@@ -111,13 +122,63 @@ class Codec(Protocol):
         """A small picture of latents on the way."""
         ...
 
+    async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
+        """Hold two results' frames, uint8 [T, H, W, 3], against each other."""
+        ...
+
     async def sheet(self, original: Artifact) -> Artifact:
         """A grid of a clip's frames as one picture, in reading order."""
         ...
 
 
+class Sessions(Protocol):
+    """Conversations: trees of turns, each of which is a job."""
+
+    async def create(self, request: SessionRequest) -> Session:
+        """A new session without turns."""
+        ...
+
+    async def get(self, session_id: str) -> Session:
+        """The whole session."""
+        ...
+
+    async def list(self, limit: int = 50, before: str | None = None) -> builtins.list[SessionSummary]:
+        """Newest first, starting below the session `before`."""
+        ...
+
+    async def turn(self, session_id: str, request: TurnRequest) -> Turn:
+        """Work out what the instruction looks at, and submit it as the next turn.
+
+        Raises:
+            TagUnresolved: the instruction speaks of something that is not there, or unclearly.
+            TurnConflict: the head's turn is still at work, or another turn came first.
+        """
+        ...
+
+    async def replay(self, session_id: str, number: int, request: ReplayTurnRequest) -> Turn:
+        """Do a turn again beside itself, with another seed."""
+        ...
+
+    async def undo(self, session_id: str, expected_head: int | None = None) -> Session:
+        """Move the head to its parent; a turn at work is cancelled."""
+        ...
+
+    async def move_head(self, session_id: str, request: HeadRequest) -> Session:
+        """Go on from any turn."""
+        ...
+
+    async def compare(self, session_id: str, a: int, b: int) -> tuple[Comparison, Artifact | None]:
+        """What differs between two turns, and a picture of both."""
+        ...
+
+
 class Orchestrator(Protocol):
     """The jobs table, leases, assets and the flow."""
+
+    @property
+    def sessions(self) -> Sessions:
+        """Conversations over its jobs."""
+        ...
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:
         """Probe a stored file and give its owner an id for it."""

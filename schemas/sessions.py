@@ -17,7 +17,6 @@ from .references import Tag
 from .requests import AssetId, GenerationRequest
 
 __all__ = [
-    "CompareRequest",
     "Comparison",
     "Difference",
     "HeadRequest",
@@ -31,6 +30,7 @@ __all__ = [
     "TurnInput",
     "TurnRequest",
     "TurnVisual",
+    "UndoRequest",
 ]
 
 SessionTag = Annotated[str, StringConstraints(pattern=r"^(turn|image|video)[1-9][0-9]{0,3}$")]
@@ -154,22 +154,22 @@ class Session(SessionSummary):
 
 
 class HeadRequest(Message):
-    """Move the head to any turn, or to the start."""
+    """Move the head to any turn, or to the start. With `expected_head`, only from there."""
 
     turn: _TurnNumber
+    expected_head: _TurnNumber | None = None
+
+
+class UndoRequest(Message):
+    """Move the head to its parent. With `expected_head`, only from there."""
+
+    expected_head: _TurnNumber | None = None
 
 
 class ReplayTurnRequest(Message):
     """Do a turn again, with the seed given or a new one."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-
-
-class CompareRequest(Message):
-    """Two turns to be held side by side."""
-
-    a: PositiveInt
-    b: PositiveInt
 
 
 class Difference(Contract):
@@ -183,8 +183,8 @@ class Difference(Contract):
 class Comparison(Message):
     """Two turns: the parameters that differ, and how far apart their pixels are.
 
-    `psnr_db` is over all frames, None where the pixels are equal (`identical`) or where sizes or lengths differ. `picture` shows
-    a before b, side by side.
+    `psnr_db` is over all frames, None where the pixels are equal (`identical`) or where sizes or lengths differ. With
+    `has_picture` there is one of both, side by side.
     """
 
     session_id: str
@@ -193,4 +193,4 @@ class Comparison(Message):
     differences: tuple[Difference, ...] = ()
     identical: bool = False
     psnr_db: float | None = None
-    picture: Asset | None = None
+    has_picture: bool = False

@@ -24,6 +24,7 @@ __all__ = [
     "DenoiseJob",
     "EncodeInstructionRequest",
     "EncodeVisualRequest",
+    "FrameComparison",
     "LatentCheckpoint",
     "MediaFacts",
     "Pass",
@@ -183,6 +184,14 @@ class PreviewRequest(Message):
     """A quick look at latents on the way."""
 
     latents: TensorRef
+
+
+class FrameComparison(Message):
+    """Two clips or pictures held against each other; `psnr_db` is None where they are equal or of different shapes."""
+
+    identical: bool
+    psnr_db: float | None = None
+    picture: Artifact
 
 
 class DecodedMedia(Message):

@@ -32,12 +32,14 @@ from vogue.schemas.stages import (
     DecodedMedia,
     DecodeRequest,
     EncodeVisualRequest,
+    FrameComparison,
     MediaFacts,
     PrepareRequest,
     PreviewRequest,
     ProbeRequest,
 )
 
+from .comparing import psnr_db, side_by_side
 from .lossless import prepare_lossless
 from .sheets import MAX_CELLS, cell_size, grid, stride
 from .workplace import TorchThread, Workplace, array_of, tensor_of
@@ -236,6 +238,17 @@ class CodecService:
         clip = read_video(path, self._limits, max_frames=MAX_CELLS, stride=every, size=size)
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
             return self._picture(grid(clip.frames), Path(folder) / "sheet.png")
+
+    async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
+        """Hold two results' frames against each other."""
+
+        def work() -> FrameComparison:
+            one, other = self._blobs.get_tensor(a), self._blobs.get_tensor(b)
+            with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
+                picture = self._picture(side_by_side(one, other), Path(folder) / "both.png")
+            return FrameComparison(identical=np.array_equal(one, other), psnr_db=psnr_db(one, other), picture=picture)
+
+        return await asyncio.to_thread(work)
 
 
 def _media_type(info: MediaInfo, kind: MediaKind) -> str:

@@ -56,6 +56,17 @@ CREATE INDEX IF NOT EXISTS assets_by_job ON assets (job_id, number);
 CREATE TABLE IF NOT EXISTS submissions (
     key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job_id TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sessions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, created_at_s REAL NOT NULL, head INTEGER, revision INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS turns (
+    session_id TEXT NOT NULL, number INTEGER NOT NULL, parent INTEGER, job_id TEXT NOT NULL, instruction TEXT NOT NULL,
+    inputs TEXT NOT NULL, replay_of INTEGER, created_at_s REAL NOT NULL, PRIMARY KEY (session_id, number)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS session_assets (
+    session_id TEXT NOT NULL, tag TEXT NOT NULL, asset_id TEXT NOT NULL, PRIMARY KEY (session_id, tag)
+) WITHOUT ROWID;
 """
 
 _ADDED = (("assets", "lossless", "TEXT"),)

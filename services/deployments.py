@@ -33,6 +33,7 @@ from vogue.schemas.stages import (
     DenoiseJob,
     EncodeInstructionRequest,
     EncodeVisualRequest,
+    FrameComparison,
     LatentCheckpoint,
     MediaFacts,
     PassStates,
@@ -53,6 +54,7 @@ from .remote import (
     RemoteUnderstanding,
     is_ready,
 )
+from .remote_sessions import SessionCalls
 
 __all__ = [
     "CodecDeployment",
@@ -185,12 +187,16 @@ class CodecDeployment(_EngineShell):
         """See `Codec.preview`."""
         return await self._service.preview(request)
 
+    async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
+        """See `Codec.compare`."""
+        return await self._service.compare(a, b)
+
     async def sheet(self, original: Artifact) -> Artifact:
         """See `Codec.sheet`."""
         return await self._service.sheet(original)
 
 
-class OrchestratorDeployment(_Shell):
+class OrchestratorDeployment(SessionCalls, _Shell):
     """The jobs table and the flow. On start it takes up what is not finished."""
 
     def __init__(
@@ -220,6 +226,7 @@ class OrchestratorDeployment(_Shell):
             get_preset(config.preset),
             config.jobs,
         )
+        self._sessions = self._service.sessions
         self._starting = asyncio.get_running_loop().create_task(self._service.start())
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:

@@ -27,6 +27,7 @@ from vogue.schemas.stages import (
     DenoiseJob,
     EncodeInstructionRequest,
     EncodeVisualRequest,
+    FrameComparison,
     LatentCheckpoint,
     MediaFacts,
     Pass,
@@ -39,6 +40,7 @@ from vogue.schemas.stages import (
 )
 
 from .blobs import BlobStore
+from .comparing import psnr_db, side_by_side
 from .denoiser import DenoiserService, Latents, StepLoop
 from .sheets import grid
 
@@ -243,6 +245,12 @@ class FakeCodec:
     async def sheet(self, original: Artifact) -> Artifact:
         """All frames in a grid, at their own size."""
         return self._blobs.put(netpbm(grid(self._frames(original))[None]), "image/x-portable-pixmap")
+
+    async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
+        """As the real one, in netpbm."""
+        one, other = self._blobs.get_tensor(a), self._blobs.get_tensor(b)
+        picture = self._blobs.put(netpbm(side_by_side(one, other)[None]), "image/x-portable-pixmap")
+        return FrameComparison(identical=np.array_equal(one, other), psnr_db=psnr_db(one, other), picture=picture)
 
     def _grey(self, ref: TensorRef) -> Frames:
         grey = self._blobs.get_tensor(ref).mean(axis=0)  # [T, h, w]

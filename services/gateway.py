@@ -19,6 +19,7 @@ from vogue.schemas.requests import GenerationRequest
 
 from .blobs import BlobStore
 from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_errors
+from .session_http import serve_sessions
 from .uploads import receive_upload
 
 __all__ = ["Readiness", "build_http"]
@@ -53,6 +54,7 @@ def build_http(orchestrator: Orchestrator, readiness: Readiness, blobs: BlobStor
     app.add_middleware(BoundedBody)
     _serve_jobs(app, orchestrator)
     _serve_assets(app, orchestrator, blobs, preset)
+    serve_sessions(app, orchestrator.sessions, blobs)
     _serve_health(app, readiness, preset)
     return app
 

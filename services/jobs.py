@@ -6,7 +6,9 @@ Calls are synchronous and take about a millisecond: asynchronous callers put the
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from collections.abc import Callable
 
 from vogue.schemas.errors import AssetNotFound, JobCancelled, ServiceOverloaded
 from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus, StoredAsset
@@ -34,8 +36,12 @@ class JobStore:
         notices: tuple[str, ...],
         max_open: int,
         once: Idempotency | None = None,
+        also: Callable[[sqlite3.Connection, str], None] | None = None,
     ) -> Job:
         """Store a new job; it is on disk when this returns. One that came `once` already is returned instead.
+
+        Args:
+            also: what else belongs to this transaction; called with the new job's id. If it raises, nothing is stored.
 
         Raises:
             ServiceOverloaded: `max_open` jobs are waiting or at work already.
@@ -68,6 +74,8 @@ class JobStore:
             )
             if once is not None:
                 remember(db, once, job_id)
+            if also is not None:
+                also(db, job_id)
             append_event(db, job_id, EventKind.QUEUED, steps_total=spec.steps)
             for notice in notices:
                 append_event(db, job_id, EventKind.NOTICE, message=notice)

@@ -11,7 +11,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 
 from vogue.graph.resolve import resolve
 from vogue.graph.state import Ports
@@ -25,12 +26,14 @@ from vogue.schemas.stages import ProbeRequest
 
 from .blobs import BlobStore
 from .config import OrchestratorConfig
+from .conversing import SessionService
 from .database import Database, new_id
 from .housekeeping import Housekeeper
 from .jobs import JobStore
 from .leases import Lease, LeaseTable
 from .pages import Pages
 from .removal import Removal
+from .sessions import SessionStore
 from .worker import Bench, News, work_on
 
 __all__ = ["OrchestratorService"]
@@ -70,6 +73,7 @@ class OrchestratorService:
         self._workers: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.sessions = SessionService(SessionStore(database), self, ports.codec)
 
     async def start(self) -> None:
         """Begin to work: waiting jobs, those whose worker died, and whatever is submitted from now on."""
@@ -120,8 +124,18 @@ class OrchestratorService:
         """The job that a key already stands for."""
         return await asyncio.to_thread(self._jobs.submitted, once)
 
-    async def submit(self, request: GenerationRequest, once: Idempotency | None = None) -> Job:
-        """Check, store and queue a job; it is on disk before this returns. What came `once` is not done again."""
+    async def submit(
+        self,
+        request: GenerationRequest,
+        once: Idempotency | None = None,
+        *,
+        also: Callable[[sqlite3.Connection, str], None] | None = None,
+    ) -> Job:
+        """Check, store and queue a job; it is on disk before this returns. What came `once` is not done again.
+
+        Args:
+            also: see `JobStore.add`.
+        """
         if once is not None and (first := await self.submitted(once)) is not None:
             return first
         assets = {}
@@ -131,7 +145,7 @@ class OrchestratorService:
             except VogueError as error:
                 raise type(error)(error.message, param=f"visuals.{index}.upload_id") from error
         spec, notices = resolve(request, self._preset, assets, secrets.randbelow(2**31))
-        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, self._config.max_open_jobs, once)
+        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, self._config.max_open_jobs, once, also)
         self._wake.set()
         return job
 

@@ -15,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from vogue.schemas.errors import EngineError, ServiceError, ServiceOverloaded, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
 from vogue.schemas.plan import Plan
+from vogue.schemas.ports import Sessions
 from vogue.schemas.queries import Idempotency, PageQuery
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
@@ -26,6 +27,7 @@ from vogue.schemas.stages import (
     DenoiseJob,
     EncodeInstructionRequest,
     EncodeVisualRequest,
+    FrameComparison,
     LatentCheckpoint,
     MediaFacts,
     PassStates,
@@ -36,7 +38,7 @@ from vogue.schemas.stages import (
     ProjectRequest,
 )
 
-__all__ = ["RemoteCodec", "RemoteConnector", "RemoteDenoiser", "RemoteOrchestrator", "RemoteUnderstanding", "is_ready"]
+__all__ = ["Remote", "RemoteCodec", "RemoteConnector", "RemoteDenoiser", "RemoteOrchestrator", "RemoteUnderstanding", "is_ready"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ def typed(error: Exception, service: str) -> Exception:
     return EngineError(f"the {service} service failed: {type(cause).__name__}: {cause}")
 
 
-class _Remote:
+class Remote:
     """Calls and streams by name."""
 
     def __init__(self, handle: DeploymentHandle[Any], service: str) -> None:
@@ -78,7 +80,7 @@ class _Remote:
             raise typed(error, self._service) from error
 
 
-class RemoteUnderstanding(_Remote):
+class RemoteUnderstanding(Remote):
     """`Understanding` in another process."""
 
     def answer(self, request: AnswerRequest) -> AsyncIterator[str]:
@@ -96,7 +98,7 @@ class RemoteUnderstanding(_Remote):
         return states
 
 
-class RemoteConnector(_Remote):
+class RemoteConnector(Remote):
     """`Connector` in another process."""
 
     async def project(self, request: ProjectRequest) -> PassStates:
@@ -105,7 +107,7 @@ class RemoteConnector(_Remote):
         return states
 
 
-class RemoteDenoiser(_Remote):
+class RemoteDenoiser(Remote):
     """`Denoiser` in another process; each job has one replica (see `routing.py`)."""
 
     async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
@@ -121,7 +123,7 @@ class RemoteDenoiser(_Remote):
         await self._call("cancel", job_id, session_id=job_id)
 
 
-class RemoteCodec(_Remote):
+class RemoteCodec(Remote):
     """`Codec` in another process."""
 
     async def probe(self, request: ProbeRequest) -> MediaFacts:
@@ -149,14 +151,27 @@ class RemoteCodec(_Remote):
         artifact: Artifact = await self._call("preview", request)
         return artifact
 
+    async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
+        """Hold two results' frames against each other."""
+        seen: FrameComparison = await self._call("compare", a, b)
+        return seen
+
     async def sheet(self, original: Artifact) -> Artifact:
         """A grid of a clip's frames."""
         artifact: Artifact = await self._call("sheet", original)
         return artifact
 
 
-class RemoteOrchestrator(_Remote):
+class RemoteOrchestrator(Remote):
     """`Orchestrator` in another process."""
+
+    @property
+    def sessions(self) -> Sessions:
+        """Conversations over its jobs."""
+        # Here, because that module needs this one.
+        from .remote_sessions import RemoteSessions
+
+        return RemoteSessions(self._handle, self._service)
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:
         """Probe a stored file and give its owner an id for it."""
