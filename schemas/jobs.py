@@ -93,7 +93,6 @@ class ErrorInfo(Contract):
     code: str
     message: str
     type: str = "server_error"
-    lossless: Lossless | None = None
     param: str | None = None
 
     @classmethod

@@ -111,6 +111,7 @@ class PrepareRequest(Message):
 
     visual: VisualInput
     original: Artifact
+    lossless: Lossless | None = None
     height_px: PositiveInt
     width_px: PositiveInt
     max_frames: PositiveInt
@@ -130,7 +131,6 @@ class LatentCheckpoint(Message):
     job_id: str
     steps_done: Annotated[int, Field(ge=0)]
     latents: TensorRef
-    lossless: Lossless | None = None
 
 
 class DenoiseJob(Message):
