@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Iterable
 
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
 from vogue.schemas.config import Preset, Role, Task
 from vogue.schemas.errors import (
     JobCancelled,
     JobNotFound,
-    PlanRejected,
     ServiceError,
     ShapeUnsupported,
     VogueError,
@@ -31,102 +29,95 @@ from vogue.schemas.stages import (
     EncodeVisualRequest,
     LatentCheckpoint,
     Pass,
-    PlanRequest,
     PrepareRequest,
     ProjectRequest,
 )
 
+from .deciding import best_trial
+from .resolve import settle
 from .route import passes, route
-from .state import Flow, FlowState, dump
+from .shapes import looking_size
+from .state import Flow, FlowState, assets_of, denoise_id, dump, prepared_of, request_of, spec_of
+from .thinking import planned
 
 __all__ = [
-    "approve",
     "decode",
     "deliver",
     "denoise",
     "encode_instruction",
     "encode_visuals",
     "ingest",
-    "plan",
     "route_task",
 ]
 
 
-def _spec(state: FlowState) -> JobSpec:
-    return JobSpec.model_validate(state["spec"])
-
-
-def _prepared(state: FlowState) -> list[PreparedVisual]:
-    return [PreparedVisual.model_validate(one) for one in state["prepared"]]
-
-
 async def ingest(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     """Decode each upload once; everything after reads these frames."""
-    flow, spec = runtime.context, _spec(state)
+    flow = runtime.context
     await flow.journal.stage(Stage.INGEST)
-    request = GenerationRequest.model_validate(state["request"])
+    prepared = await _prepare(state, request_of(state), spec_of(state), flow)
+    return FlowState(prepared=[dump(visual) for visual in prepared])
+
+
+async def _prepare(state: FlowState, request: GenerationRequest, spec: JobSpec, flow: Flow) -> list[PreparedVisual]:
+    """The request's inputs as the job at hand needs them."""
+    looks = spec.task is Task.UNDERSTAND
 
     async def prepare(visual: VisualInput) -> PreparedVisual:
         stored = StoredAsset.model_validate(state["uploads"][visual.upload_id])
+        size = looking_size(stored.asset, flow.preset) if looks else (spec.height_px, spec.width_px)
         return await flow.ports.codec.prepare(
             PrepareRequest(
-                visual=visual,
+                visual=visual.model_copy(update={"role": visual.role or Role.SOURCE}),
                 original=stored.artifact,
                 lossless=stored.lossless,
-                height_px=spec.height_px,
-                width_px=spec.width_px,
-                max_frames=spec.num_frames if spec.task.makes_video else 1,
+                height_px=size[0],
+                width_px=size[1],
+                max_frames=spec.num_frames if spec.makes_video or looks else 1,
             )
         )
 
     prepared = await asyncio.gather(*(prepare(visual) for visual in request.visuals))
     for notice in dict.fromkeys(notice for visual in prepared for notice in visual.notices):
         await flow.journal.notice(notice)
-    return FlowState(prepared=[dump(visual) for visual in prepared])
-
-
-async def plan(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
-    """Thinking mode: let the MLLM make the request explicit, and generate from its words."""
-    flow, spec = runtime.context, _spec(state)
-    await flow.journal.stage(Stage.PLAN)
-    request = PlanRequest(instruction=spec.instruction, visuals=tuple(_prepared(state)))
-    decided = await flow.ports.understanding.plan(request)
-    if decided.clarification is not None:
-        raise PlanRejected(f"the request cannot be met as it is: {decided.clarification}", param="instruction")
-    if decided.dense_prompt:
-        spec = spec.model_copy(update={"instruction": decided.dense_prompt})
-    return FlowState(plan=dump(decided), spec=dump(spec))
-
-
-async def approve(state: FlowState) -> FlowState:
-    """Wait for the owner's word on the plan. A node of its own, because a resumed interrupt runs its node from the top."""
-    if not interrupt({"plan": state["plan"]}):
-        raise PlanRejected("the plan was not approved; change the request and submit it again")
-    return FlowState()
+    return prepared
 
 
 async def route_task(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
-    """Settle the task from what the inputs turned out to be; a plan may not ask for one that they do not fit."""
-    flow, spec = runtime.context, _spec(state)
+    """Settle what is carried out: from the plan, if there is one, else from what the inputs turned out to be."""
+    flow, spec = runtime.context, spec_of(state)
     await flow.journal.stage(Stage.ROUTE)
-    named = Plan.model_validate(state["plan"]).task if "plan" in state else spec.task
-    inputs = [(visual.role, visual.kind) for visual in _prepared(state)]
-    task = route(named, inputs, spec.num_frames == 1, flow.preset)
-    if task.makes_video is not spec.task.makes_video:
-        raise PlanRejected(f"the plan asks for {task}, but the request was accepted as {spec.task}; name the task")
-    return FlowState(spec=dump(spec.model_copy(update={"task": task})))
+    if "plan" not in state:
+        inputs = [(visual.role, visual.kind) for visual in prepared_of(state)]
+        route(spec.task, inputs, spec.num_frames == 1, flow.preset)
+        return FlowState()
+    plan = Plan.model_validate(state["plan"])
+    request = planned(request_of(state), plan)
+    settled, notices = settle(request_of(state), plan, flow.preset, assets_of(state), spec.seed)
+    for notice in notices:
+        await flow.journal.notice(notice)
+    settled = settled.model_copy(update={"thinking": spec.thinking})
+    await flow.journal.settle(settled)
+    # A part or a size that changed changes the frames; what stays the same is a lookup.
+    prepared = await _prepare(state, request, settled, flow)
+    return FlowState(spec=dump(settled), prepared=[dump(visual) for visual in prepared])
+
+
+def _seen(state: FlowState) -> list[PreparedVisual]:
+    """The inputs that the result is made from. Visual prompts were read for the plan, and their marks shall not show."""
+    return [visual for visual in prepared_of(state) if visual.role is not Role.VISUAL_PROMPT]
 
 
 async def encode_instruction(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     """Instruction and pictures → hidden states → context, for each pass that guidance needs."""
-    flow, spec = runtime.context, _spec(state)
+    flow, spec = runtime.context, spec_of(state)
     await flow.journal.stage(Stage.ENCODE)
     read = await flow.ports.understanding.encode(
         EncodeInstructionRequest(
             task=spec.task,
             instruction=spec.instruction,
             negative_prompt=spec.negative_prompt,
-            visuals=tuple(_prepared(state)),
+            visuals=tuple(_seen(state)),
             passes=passes(spec),
             height_px=spec.height_px,
             width_px=spec.width_px,
@@ -138,7 +129,7 @@ async def encode_instruction(state: FlowState, runtime: Runtime[Flow]) -> FlowSt
 
 async def encode_visuals(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     """Prepared frames → latents. Runs beside `encode_instruction`."""
-    flow, spec = runtime.context, _spec(state)
+    flow, spec = runtime.context, spec_of(state)
     await flow.journal.stage(Stage.ENCODE)
 
     async def encode(visual: PreparedVisual) -> TensorRef:
@@ -148,7 +139,7 @@ async def encode_visuals(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
             EncodeVisualRequest(visual=visual, height_px=spec.height_px, width_px=spec.width_px)
         )
 
-    visuals = _prepared(state)
+    visuals = _seen(state)
     latents = await asyncio.gather(*(encode(visual) for visual in visuals))
     return FlowState(latents={visual.tag: dump(ref) for visual, ref in zip(visuals, latents, strict=True)})
 
@@ -167,12 +158,12 @@ def latent_shape(spec: JobSpec, preset: Preset) -> tuple[int, int, int, int]:
 
 
 def _denoise_job(state: FlowState, preset: Preset) -> DenoiseJob:
-    spec = _spec(state)
+    spec = spec_of(state)
     latents: dict[Role, list[TensorRef]] = {role: [] for role in Role}
-    for visual in _prepared(state):
+    for visual in _seen(state):
         latents[visual.role].append(TensorRef.model_validate(state["latents"][visual.tag]))
     return DenoiseJob(
-        job_id=state["job_id"],
+        job_id=denoise_id(state["job_id"], len(state.get("trials", ()))),
         task=spec.task,
         contexts={Pass(name): TensorRef.model_validate(ref) for name, ref in state["contexts"].items()},
         references=tuple(latents[Role.REFERENCE]),
@@ -192,10 +183,13 @@ async def denoise(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     flow = runtime.context
     await flow.journal.stage(Stage.DENOISE)
     job = _denoise_job(state, flow.preset)
-    await flow.ports.denoiser.start(job, await flow.journal.last_checkpoint())
+    kept = await flow.journal.last_checkpoint()
+    # The latents of an earlier trial are of another seed.
+    await flow.ports.denoiser.start(job, kept if kept is not None and kept.job_id == job.job_id else None)
+    before = job.steps * len(state.get("trials", ()))
     try:
         async for event in flow.ports.denoiser.events(job.job_id):
-            final = await _follow(event, flow)
+            final = await _follow(event, flow, before)
             if final is not None:
                 return FlowState(denoised=dump(final))
     except JobNotFound as error:
@@ -203,16 +197,16 @@ async def denoise(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     raise ServiceError(f"the denoiser stopped talking about job {job.job_id} before it was over")
 
 
-async def _follow(event: DenoiseEvent, flow: Flow) -> TensorRef | None:
-    """Log an event; the latents of the `completed` one are the result."""
+async def _follow(event: DenoiseEvent, flow: Flow, before: int) -> TensorRef | None:
+    """Log an event, after so many steps of earlier trials; the latents of the `completed` one are the result."""
     if event.kind == "failed":
         raise error_from_body(event.error.body()) if event.error else VogueError("the denoiser failed without a reason")
     if event.kind == "cancelled":
         raise JobCancelled(f"job {event.job_id} was cancelled after {event.steps_done} of {event.steps_total} steps")
     if event.kind == "step":
         if event.seq == 1 and event.steps_done > 1:
-            await flow.journal.resumed(event.steps_done - 1)
-        await flow.journal.step(event.steps_done, event.steps_total)
+            await flow.journal.resumed(before + event.steps_done - 1)
+        await flow.journal.step(before + event.steps_done, before + event.steps_total)
     elif event.latents is None:
         raise ServiceError(f"the denoiser sent a {event.kind} event without latents")
     elif event.kind == "checkpoint":
@@ -226,22 +220,22 @@ def _first(visuals: Iterable[PreparedVisual], role: Role) -> PreparedVisual | No
     return next((visual for visual in visuals if visual.role is role), None)
 
 
-def _audio_source(state: FlowState, task: Task) -> PreparedVisual | None:
+def _audio_source(state: FlowState, spec: JobSpec) -> PreparedVisual | None:
     """The clip whose sound the result keeps: an edited video's own."""
-    source = _first(_prepared(state), Role.SOURCE)
-    return source if source is not None and source.has_audio and source.original and task.makes_video else None
+    source = _first(_seen(state), Role.SOURCE)
+    return source if source is not None and source.has_audio and source.original and spec.makes_video else None
 
 
 async def decode(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     """Latents → frames and a file that plays."""
-    flow, spec = runtime.context, _spec(state)
+    flow, spec = runtime.context, spec_of(state)
     await flow.journal.stage(Stage.DECODE)
-    sound = _audio_source(state, spec.task)
+    sound = _audio_source(state, spec)
     latents = TensorRef.model_validate(state["denoised"])
     decoded = await flow.ports.codec.decode(
         DecodeRequest(
             latents=latents,
-            kind=MediaKind.VIDEO if spec.task.makes_video else MediaKind.IMAGE,
+            kind=MediaKind.VIDEO if spec.makes_video else MediaKind.IMAGE,
             fps=spec.fps,
             audio_from=sound.original if sound is not None else None,
             comment=f"VOGUE {flow.preset.name} {spec.task} seed {spec.seed}",
@@ -251,9 +245,13 @@ async def decode(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
 
 
 async def deliver(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
-    """Hand the results over."""
-    flow, spec = runtime.context, _spec(state)
+    """Hand the results over: the best, where several seeds were tried."""
+    flow, spec = runtime.context, spec_of(state)
     await flow.journal.stage(Stage.DELIVER)
-    has_audio = _audio_source(state, spec.task) is not None
-    await flow.journal.complete(spec, DecodedMedia.model_validate(state["decoded"]), has_audio)
+    decoded = DecodedMedia.model_validate(state["decoded"])
+    if state.get("trials"):
+        trial, decoded = best_trial(state)
+        spec = spec.model_copy(update={"seed": trial.seed})
+        await flow.journal.settle(spec)
+    await flow.journal.complete(spec, decoded, _audio_source(state, spec) is not None)
     return FlowState()

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod, sqrt
 from typing import NamedTuple, TypeVar
 
-from vogue.schemas.config import Limits, Preset, Role, Task
-from vogue.schemas.errors import LimitExceeded, RequestInvalid, ShapeUnsupported, ThinkingUnavailable
+from vogue.schemas.config import Preset, Role, Task
+from vogue.schemas.errors import RequestInvalid
 from vogue.schemas.jobs import Asset
+from vogue.schemas.plan import Plan, PlanChoice
 from vogue.schemas.references import MediaKind
-from vogue.schemas.requests import GenerationRequest, JobSpec, Thinking
+from vogue.schemas.requests import GenerationRequest, JobSpec, Thinking, VisualInput
 
-from .route import route
+from .limits import at_most, check_visuals, check_wording
+from .route import Input, infer, route
+from .shapes import canvas_sides, looking_size, result_frames, usable_frames
+from .thinking import candidates, check_self_review, needs_plan, planned, thinking_for
 
-__all__ = ["Resolved", "canvas", "resolve", "usable_frames"]
+__all__ = ["Resolved", "choices", "resolve", "settle"]
 
 T = TypeVar("T")
-N = TypeVar("N", int, float)
+
+_OF_ANSWERS = ("temperature", "max_new_tokens")
+_OF_MEDIA = (
+    "negative_prompt",
+    "height_px",
+    "width_px",
+    "num_frames",
+    "steps",
+    "guidance",
+    "image_guidance",
+    "self_review",
+)
 
 
 class Resolved(NamedTuple):
@@ -28,7 +42,7 @@ class Resolved(NamedTuple):
 
 
 def resolve(request: GenerationRequest, preset: Preset, assets: Mapping[str, Asset], fresh_seed: int) -> Resolved:
-    """Fill in and check a request.
+    """Fill in and check a request. One that shall be planned is filled in as it will be if the plan changes nothing.
 
     Args:
         assets: the probed upload behind each `upload_id` of the request.
@@ -38,19 +52,78 @@ def resolve(request: GenerationRequest, preset: Preset, assets: Mapping[str, Ass
         LimitExceeded: something is longer, larger or more than the preset allows.
         ShapeUnsupported: a size or frame count that the preset cannot make.
         TaskUnsupported: the inputs fit no task, or the preset cannot do it.
-        ThinkingUnavailable: a plan was asked for, and the preset cannot write any.
-        RequestInvalid: a tag that names a picture stands for a clip, or the other way round.
+        ThinkingUnavailable: a plan is asked for or needed, and the weights cannot write any.
+        ReviewUnavailable: scores are asked for, and the weights cannot give any.
+        RequestInvalid: something else that contradicts itself.
     """
-    _check_wording(request, preset)
-    _check_visuals(request, preset.limits, assets)
-    inputs = [(visual.role, assets[visual.upload_id].kind) for visual in request.visuals]
+    check_wording(request, preset)
+    check_visuals(request, preset.limits, assets)
+    check_self_review(request, preset)
+    thinking = thinking_for(request, preset)
+    if thinking is Thinking.OFF:
+        return fill(request, preset, assets, fresh_seed)
+    spec, notices = fill(_likely(request, preset, assets), preset, assets, fresh_seed)
+    return Resolved(spec.model_copy(update={"instruction": request.instruction, "thinking": thinking}), notices)
+
+
+def _likely(request: GenerationRequest, preset: Preset, assets: Mapping[str, Asset]) -> GenerationRequest:
+    """The request itself where its roles are named; else as the first plan makes it that can be carried out."""
+    possible = choices(request, preset, assets) if needs_plan(request) is not None else ()
+    return planned(request, possible[0]) if possible else request
+
+
+def choices(request: GenerationRequest, preset: Preset, assets: Mapping[str, Asset]) -> tuple[PlanChoice, ...]:
+    """Every plan that can be carried out with this request's inputs and numbers; the one that uses most inputs comes first.
+
+    Raises:
+        RequestInvalid: too many inputs without a role.
+    """
+
+    def fits(choice: PlanChoice) -> bool:
+        try:
+            spec = fill(planned(request, choice), preset, assets, 0).spec
+        except RequestInvalid:
+            return False
+        return spec.task is not Task.T2V or spec.num_frames > 1
+
+    def rank(choice: PlanChoice) -> tuple[int, bool, bool]:
+        inputs = [(role, kinds[tag]) for tag, role in choice.roles.items() if role is not Role.VISUAL_PROMPT]
+        asks = choice.task is Task.UNDERSTAND
+        return len(choice.roles) - len(inputs), asks, asks or choice.task is not infer(inputs, request.num_frames == 1)
+
+    kinds = {visual.tag: assets[visual.upload_id].kind for visual in request.visuals}
+    return tuple(sorted(candidates(request, kinds, preset, fits), key=rank))
+
+
+def settle(request: GenerationRequest, plan: Plan, preset: Preset, assets: Mapping[str, Asset], seed: int) -> Resolved:
+    """Fill in and check a request as its plan makes it.
+
+    Raises:
+        RequestInvalid: the plan cannot be carried out.
+    """
+    made = planned(request, plan)
+    check_wording(made, preset)
+    check_visuals(made, preset.limits, assets)
+    return fill(made, preset, assets, seed)
+
+
+def fill(request: GenerationRequest, preset: Preset, assets: Mapping[str, Asset], fresh_seed: int) -> Resolved:
+    """Fill in a request whose inputs have their roles.
+
+    Raises:
+        RequestInvalid: it contradicts itself, the inputs or the preset.
+    """
+    inputs = [_input(visual, assets) for visual in request.visuals]
     task = route(request.task, inputs, request.num_frames == 1, preset)
+    _check_fields(request, task)
+    if task is Task.UNDERSTAND:
+        return _question(request, preset, assets, fresh_seed)
     defaults = preset.tasks[task]
     guide = next((v for v in request.visuals if v.role in (Role.SOURCE, Role.FIRST_FRAME)), None)
     guide_asset = assets[guide.upload_id] if guide is not None else None
-    height_px, width_px = _shape(request, preset, task, guide_asset)
+    height_px, width_px = canvas_sides(request, preset, task, guide_asset)
     source = guide_asset if guide_asset is not None and guide_asset.kind is MediaKind.VIDEO else None
-    num_frames = _num_frames(request, preset, task, source)
+    num_frames = result_frames(request, preset, task, source)
     notices = []
     if source is not None and guide is not None and source.num_frames > num_frames:
         notices.append(_cut(guide.tag, source, num_frames, preset))
@@ -62,145 +135,69 @@ def resolve(request: GenerationRequest, preset: Preset, assets: Mapping[str, Ass
         width_px=width_px,
         num_frames=num_frames,
         fps=source.fps if source is not None and source.fps > 0 else preset.fps,
-        steps=_at_most("steps", _or(request.steps, defaults.steps), preset.limits.max_steps),
-        guidance=_at_most("guidance", _or(request.guidance, defaults.guidance), preset.limits.max_guidance),
+        steps=at_most("steps", _or(request.steps, defaults.steps), preset.limits.max_steps),
+        guidance=at_most("guidance", _or(request.guidance, defaults.guidance), preset.limits.max_guidance),
         image_guidance=_image_guidance(request, preset, task),
         seed=_or(request.seed, fresh_seed),
-        thinking=_thinking(request.thinking, preset),
+        self_review=request.self_review,
     )
     return Resolved(spec, tuple(notices))
 
 
-def canvas(height_px: int, width_px: int, area_px: int, multiple_px: int) -> tuple[int, int]:
-    """Height and width that a source is made at: its aspect ratio at the area, cut down to multiples (NUMERICS, Latents)."""
-    ratio = width_px / height_px
-    height = sqrt(area_px / ratio)
-    width = round(height * ratio)
-    return round(height) // multiple_px * multiple_px, width // multiple_px * multiple_px
+def _question(request: GenerationRequest, preset: Preset, assets: Mapping[str, Asset], seed: int) -> Resolved:
+    """What a question comes to: how its inputs are looked at, and how long the answer may be."""
+    clips = [(v.tag, asset) for v in request.visuals if (asset := assets[v.upload_id]).kind is MediaKind.VIDEO]
+    sizes = [looking_size(assets[visual.upload_id], preset) for visual in request.visuals]
+    height_px, width_px = max(sizes, default=(preset.limits.min_side_px,) * 2)
+    most = preset.limits.max_frames
+    num_frames = max((usable_frames(asset.num_frames, most) for _, asset in clips), default=1)
+    longest = preset.mllm.max_new_tokens
+    spec = JobSpec(
+        task=Task.UNDERSTAND,
+        instruction=request.instruction,
+        negative_prompt="",
+        height_px=height_px,
+        width_px=width_px,
+        num_frames=num_frames,
+        fps=preset.fps,
+        steps=0,
+        guidance=1.0,
+        image_guidance=1.0,
+        seed=_or(request.seed, seed),
+        temperature=_or(request.temperature, 0.0),
+        max_new_tokens=at_most("max_new_tokens", _or(request.max_new_tokens, longest), longest),
+    )
+    cut = tuple(
+        _cut(tag, asset, usable_frames(asset.num_frames, most), preset)
+        for tag, asset in clips
+        if asset.num_frames > usable_frames(asset.num_frames, most)
+    )
+    return Resolved(spec, cut)
 
 
-def usable_frames(num_frames: int, most: int) -> int:
-    """The largest 4k + 1 that is not above either."""
-    return (min(num_frames, most) - 1) // 4 * 4 + 1
+def _input(visual: VisualInput, assets: Mapping[str, Asset]) -> Input:
+    if visual.role is None:
+        return Role.SOURCE, assets[visual.upload_id].kind
+    return visual.role, assets[visual.upload_id].kind
+
+
+def _check_fields(request: GenerationRequest, task: Task) -> None:
+    """Refuse settings that have no meaning for the task, rather than ignore them."""
+    idle = _OF_MEDIA if task is Task.UNDERSTAND else _OF_ANSWERS
+    for name in idle:
+        if getattr(request, name) is not None:
+            raise RequestInvalid(f"{name} has no meaning for the task {task}: leave it out", param=name)
 
 
 def _or(given: T | None, default: T) -> T:
     return default if given is None else given
 
 
-def _at_most(name: str, value: N, limit: N) -> N:
-    if value > limit:
-        raise LimitExceeded(f"{name} is {value}, and at most {limit} is accepted", param=name)
-    return value
-
-
 def _image_guidance(request: GenerationRequest, preset: Preset, task: Task) -> float:
     """The image scale h; 1 without visuals, where the passes with and without them are the same (u = n)."""
     asked = _or(request.image_guidance, preset.tasks[task].image_guidance)
-    return _at_most("image_guidance", asked, preset.limits.max_guidance) if request.visuals else 1.0
-
-
-def _check_wording(request: GenerationRequest, preset: Preset) -> None:
-    for name, text in (("instruction", request.instruction), ("negative_prompt", request.negative_prompt or "")):
-        if len(text) > preset.limits.max_instruction_chars:
-            raise LimitExceeded(
-                f"the {name} has {len(text)} characters, and at most {preset.limits.max_instruction_chars} are accepted",
-                param=name,
-            )
-
-
-def _check_visuals(request: GenerationRequest, limits: Limits, assets: Mapping[str, Asset]) -> None:
-    _at_most("visuals", len(request.visuals), limits.max_visuals)
-    references = sum(visual.role is Role.REFERENCE for visual in request.visuals)
-    if references > limits.max_references:
-        raise LimitExceeded(
-            f"{references} references were given, and at most {limits.max_references} are accepted", param="visuals"
-        )
-    for index, visual in enumerate(request.visuals):
-        asset, where = assets[visual.upload_id], f"visuals.{index}"
-        if not visual.tag.startswith(asset.kind.value):
-            raise RequestInvalid(
-                f"the tag {visual.tag} stands for the upload {asset.filename!r}, which is {asset.kind}: call it {asset.kind}1",
-                param=f"{where}.tag",
-            )
-        if asset.height_px * asset.width_px > limits.max_source_pixels:
-            raise LimitExceeded(
-                f"{visual.tag} has {asset.width_px}×{asset.height_px} pixels, and at most {limits.max_source_pixels} are accepted",
-                param=f"{where}.upload_id",
-            )
-        duration_s = asset.num_frames / asset.fps if asset.fps else 0.0
-        if duration_s > limits.max_source_duration_s:
-            raise LimitExceeded(
-                f"{visual.tag} lasts {duration_s:.1f} s, and at most {limits.max_source_duration_s:g} s are accepted",
-                param=f"{where}.upload_id",
-            )
-
-
-def _thinking(asked: Thinking, preset: Preset) -> Thinking:
-    if preset.can_plan:
-        return asked
-    if asked in (Thinking.ON, Thinking.REVIEW):
-        raise ThinkingUnavailable(
-            f"the preset {preset.name} has not learnt to write plans; send thinking as off or auto", param="thinking"
-        )
-    return Thinking.OFF
-
-
-def _shape(request: GenerationRequest, preset: Preset, task: Task, guide: Asset | None) -> tuple[int, int]:
-    """Canvas height and width: those of the source at the preset's area, else the request's, else the task's."""
-    defaults, limits = preset.tasks[task], preset.limits
-    if guide is None:
-        height_px, width_px = _or(request.height_px, defaults.height_px), _or(request.width_px, defaults.width_px)
-    else:
-        height_px, width_px = _canvas_of(guide, preset)
-        asked = (_or(request.height_px, height_px), _or(request.width_px, width_px))
-        if asked != (height_px, width_px):
-            raise ShapeUnsupported(
-                f"{task} keeps the shape of its input, here {width_px}×{height_px}, and cannot make {asked[1]}×{asked[0]}:"
-                " leave height_px and width_px out",
-                param="height_px" if asked[0] != height_px else "width_px",
-            )
-    for name, side in (("height_px", height_px), ("width_px", width_px)):
-        if not limits.min_side_px <= side <= limits.max_side_px or side % limits.side_multiple_px:
-            raise ShapeUnsupported(
-                f"{name} would be {side}; the preset {preset.name} makes multiples of {limits.side_multiple_px}"
-                f" from {limits.min_side_px} to {limits.max_side_px}",
-                param=name,
-            )
-    if height_px * width_px > limits.max_area_px:
-        raise ShapeUnsupported(
-            f"{width_px}×{height_px} are {height_px * width_px} pixels; the preset {preset.name} makes at most"
-            f" {limits.max_area_px}",
-            param="height_px",
-        )
-    return height_px, width_px
-
-
-def _canvas_of(guide: Asset, preset: Preset) -> tuple[int, int]:
-    """What an input is edited at. A result stays as it is, so that nothing is resized from turn to turn."""
-    if guide.is_result and _makes(guide.height_px, guide.width_px, preset.limits):
-        return guide.height_px, guide.width_px
-    return canvas(guide.height_px, guide.width_px, preset.area_px, preset.limits.side_multiple_px)
-
-
-def _makes(height_px: int, width_px: int, limits: Limits) -> bool:
-    sides = (height_px, width_px)
-    in_range = all(limits.min_side_px <= side <= limits.max_side_px for side in sides)
-    return in_range and not any(side % limits.side_multiple_px for side in sides) and prod(sides) <= limits.max_area_px
-
-
-def _num_frames(request: GenerationRequest, preset: Preset, task: Task, source: Asset | None) -> int:
-    """Frames of the result: the request's, else the source's as far as the preset goes, else the task's."""
-    most = preset.limits.max_frames if task.makes_video else 1
-    if request.num_frames is None:
-        return usable_frames(source.num_frames, most) if source is not None else preset.tasks[task].num_frames
-    if request.num_frames > most or request.num_frames % 4 != 1:
-        made = f"4k + 1 frames, at most {most}" if most > 1 else "one frame"
-        raise ShapeUnsupported(
-            f"num_frames is {request.num_frames}; with the preset {preset.name}, {task} makes {made}",
-            param="num_frames",
-        )
-    return request.num_frames
+    seen = any(visual.role is not Role.VISUAL_PROMPT for visual in request.visuals)
+    return at_most("image_guidance", asked, preset.limits.max_guidance) if seen else 1.0
 
 
 def _cut(tag: str, source: Asset, num_frames: int, preset: Preset) -> str:

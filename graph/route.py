@@ -41,7 +41,7 @@ _NAMES = {
 
 
 def route(named: Task | None, inputs: Sequence[Input], still: bool, preset: Preset) -> Task:
-    """The task of a request.
+    """The task of a request. Visual prompts are for the plan only and count for none; `understand` takes any inputs.
 
     Args:
         named: the task its owner asked for, if any.
@@ -51,6 +51,9 @@ def route(named: Task | None, inputs: Sequence[Input], still: bool, preset: Pres
     Raises:
         TaskUnsupported: the inputs fit no task, or not the named one, or the preset cannot do it.
     """
+    if named is Task.UNDERSTAND:
+        return named
+    inputs = [one for one in inputs if one[0] is not Role.VISUAL_PROMPT]
     task = named if named is not None else infer(inputs, still)
     expected, given = _INPUTS[task], Counter(inputs)
     if frozenset(given) != expected or any(count > 1 for one, count in given.items() if one != _REFERENCE):

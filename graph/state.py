@@ -14,29 +14,44 @@ from typing import Any, Protocol, TypedDict
 from pydantic import BaseModel
 
 from vogue.schemas.config import Preset
-from vogue.schemas.jobs import Stage, StoredAsset
+from vogue.schemas.jobs import Asset, Stage, StoredAsset
+from vogue.schemas.plan import Plan, Trial
 from vogue.schemas.ports import Codec, Connector, Denoiser, Understanding
+from vogue.schemas.references import PreparedVisual
 from vogue.schemas.requests import GenerationRequest, JobSpec
 from vogue.schemas.stages import DecodedMedia, LatentCheckpoint
 
-__all__ = ["Flow", "FlowState", "Journal", "Ports", "dump", "initial_state"]
+__all__ = [
+    "Flow",
+    "FlowState",
+    "Journal",
+    "Ports",
+    "assets_of",
+    "denoise_id",
+    "dump",
+    "initial_state",
+    "prepared_of",
+    "request_of",
+    "spec_of",
+]
 
 Json = dict[str, Any]
 
 
 class FlowState(TypedDict, total=False):
-    """One job on its way. Each key is written by one node, named in the comment."""
+    """One job on its way. Each key is written by the node named in the comment."""
 
     job_id: str
     request: Json
-    spec: Json
+    spec: Json  # route, once it is settled; review, with another seed
     uploads: dict[str, Json]  # upload id → StoredAsset
-    prepared: list[Json]  # ingest: PreparedVisual, in the request's order
-    plan: Json  # plan
+    prepared: list[Json]  # ingest, and route if the plan changed their part: PreparedVisual, in the request's order
+    plan: Json  # plan, and approve if it was edited
     contexts: dict[str, Json]  # encode_instruction: pass → TensorRef
     latents: dict[str, Json]  # encode_visuals: tag → TensorRef
     denoised: Json  # denoise: TensorRef
     decoded: Json  # decode: DecodedMedia
+    trials: list[Json]  # review: {trial, decoded} of each seed tried so far
 
 
 class Journal(Protocol):
@@ -52,6 +67,26 @@ class Journal(Protocol):
 
     async def notice(self, message: str) -> None:
         """The owner should know this."""
+        ...
+
+    async def plan(self, plan: Plan) -> None:
+        """This is the plan."""
+        ...
+
+    async def settle(self, spec: JobSpec) -> None:
+        """This is carried out, whatever was expected before."""
+        ...
+
+    async def text(self, start: int, piece: str) -> None:
+        """A piece of the answer, which begins after `start` characters; what was told before is no news."""
+        ...
+
+    async def answered(self) -> None:
+        """The answer is told, and the job is over."""
+        ...
+
+    async def trial(self, trial: Trial) -> None:
+        """A seed was tried, and scored."""
         ...
 
     async def resumed(self, steps_done: int) -> None:
@@ -107,3 +142,28 @@ def initial_state(
         spec=dump(spec),
         uploads={one.asset.id: dump(one) for one in stored},
     )
+
+
+def request_of(state: FlowState) -> GenerationRequest:
+    """What was asked for."""
+    return GenerationRequest.model_validate(state["request"])
+
+
+def spec_of(state: FlowState) -> JobSpec:
+    """What is carried out, as far as it is settled."""
+    return JobSpec.model_validate(state["spec"])
+
+
+def prepared_of(state: FlowState) -> list[PreparedVisual]:
+    """The decoded inputs, in the request's order."""
+    return [PreparedVisual.model_validate(one) for one in state["prepared"]]
+
+
+def assets_of(state: FlowState) -> dict[str, Asset]:
+    """What is known of each upload."""
+    return {upload_id: StoredAsset.model_validate(one).asset for upload_id, one in state["uploads"].items()}
+
+
+def denoise_id(job_id: str, trial: int) -> str:
+    """What the denoiser calls a job's trial, counted from 0; to it each is a job of its own."""
+    return job_id if trial == 0 else f"{job_id}.{trial}"

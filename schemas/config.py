@@ -31,7 +31,7 @@ __all__ = [
 
 
 class Task(StrEnum):
-    """What is asked of the generator; the names are the release's."""
+    """What is asked for; the generator's tasks have the release's names."""
 
     T2I = "t2i"
     T2V = "t2v"
@@ -41,11 +41,23 @@ class Task(StrEnum):
     REF_I2I_EDIT = "i+i2i_edit"
     REF_V2V_EDIT = "i+v2v_edit"
     MULTIID = "multiid"
+    UNDERSTAND = "understand"
+    """Answer a question about the inputs in words."""
+
+    @property
+    def makes_media(self) -> bool:
+        """Whether the result is a picture or a clip, rather than text."""
+        return self is not Task.UNDERSTAND
 
     @property
     def makes_video(self) -> bool:
         """Whether the result has a time axis."""
-        return self not in (Task.T2I, Task.I2I_EDIT, Task.REF_I2I_EDIT)
+        return self not in (Task.T2I, Task.I2I_EDIT, Task.REF_I2I_EDIT, Task.UNDERSTAND)
+
+    @property
+    def edits(self) -> bool:
+        """Whether the result is a source with something changed."""
+        return self in (Task.I2I_EDIT, Task.V2V_EDIT, Task.REF_I2I_EDIT, Task.REF_V2V_EDIT)
 
 
 class Role(StrEnum):
@@ -55,6 +67,7 @@ class Role(StrEnum):
     REFERENCE = "reference"
     FIRST_FRAME = "first_frame"
     VISUAL_PROMPT = "visual_prompt"
+    """A picture with marks drawn on it (arrow, cross, ring), read in thinking mode; the plan may give it another part as well."""
 
 
 class Variant(StrEnum):
@@ -78,6 +91,10 @@ class MLLMConfig(Contract):
     max_pixels: PositiveInt = 480 * 854
     max_text_tokens: PositiveInt = 2048
     max_new_tokens: PositiveInt = 1000
+    max_plan_tokens: PositiveInt = 1500
+    """A plan that is longer is brought to its end at once."""
+    understanding_area_px: PositiveInt = 720 * 1280
+    """Area of what questions are about, in its own ratio (NUMERICS, from instruction to context, 6)."""
 
 
 class ConnectorConfig(Contract):
@@ -187,10 +204,16 @@ class Limits(Contract):
 
 
 class Prompts(Contract):
-    """Wording around the instruction: the system prompt and one task instruction per task (NUMERICS, Prompts)."""
+    """Wording around the instruction: the system prompt and one task instruction per task (NUMERICS, Prompts).
+
+    `plan` and `review` stand before the request when the MLLM is asked for a plan, or for scores of a result; how the rest is laid
+    out is in `vogue.engines.thinking`.
+    """
 
     system: str
     tasks: dict[Task, str]
+    plan: str = "plan: "
+    review: str = "review: "
 
 
 class Preset(Contract):
@@ -212,3 +235,5 @@ class Preset(Contract):
     checkpoint_every_steps: PositiveInt = 5
     can_plan: bool = False
     """Whether the weights have learnt to write plans (thinking mode)."""
+    can_review: bool = False
+    """Whether the weights have learnt to score results."""

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt
 
 from .base import Contract, Message
 from .errors import VogueError
+from .plan import Plan, Trial
 from .references import Artifact, Lossless, MediaKind
 from .requests import AssetId, GenerationRequest, JobSpec
 
@@ -18,10 +19,11 @@ _Count = Annotated[int, Field(ge=0)]
 
 
 class JobStatus(StrEnum):
-    """Where a job stands; the last three are final."""
+    """Where a job stands; the last three are final. One that is `waiting` has a plan that its owner shall approve."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
+    WAITING = "waiting"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -38,20 +40,26 @@ class Stage(StrEnum):
     INGEST = "ingest"
     PLAN = "plan"
     ROUTE = "route"
+    ANSWER = "answer"
     ENCODE = "encode"
     DENOISE = "denoise"
     DECODE = "decode"
+    REVIEW = "review"
     DELIVER = "deliver"
 
 
 class EventKind(StrEnum):
-    """What an event tells."""
+    """What an event tells. `plan` and `waiting` carry the plan, `text` a piece of an answer, `trial` the scores of a seed."""
 
     QUEUED = "queued"
     STAGE = "stage"
     STEP = "step"
     NOTICE = "notice"
     RESUMED = "resumed"
+    PLAN = "plan"
+    WAITING = "waiting"
+    TEXT = "text"
+    TRIAL = "trial"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -117,12 +125,19 @@ class JobEvent(Message):
     steps_done: _Count = 0
     steps_total: _Count = 0
     message: str = ""
+    text: str = ""
+    plan: Plan | None = None
+    trial: Trial | None = None
     assets: tuple[Asset, ...] = ()
     error: ErrorInfo | None = None
 
 
 class Job(Message):
-    """A job as its owner sees it. Times are seconds since the epoch."""
+    """A job as its owner sees it. Times are seconds since the epoch.
+
+    `answer` is the text of the task `understand`, as far as it is told. `plan` is there once thinking mode has decided, and
+    `trials` once a result was scored; `spec` follows the plan.
+    """
 
     id: str
     status: JobStatus
@@ -135,5 +150,8 @@ class Job(Message):
     steps_done: _Count = 0
     steps_total: _Count = 0
     notices: tuple[str, ...] = ()
+    plan: Plan | None = None
+    trials: tuple[Trial, ...] = ()
+    answer: str | None = None
     assets: tuple[Asset, ...] = ()
     error: ErrorInfo | None = None

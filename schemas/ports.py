@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from .jobs import Asset, Job, JobEvent, StoredAsset
-from .plan import Plan
+from .plan import Plan, PlanDecision, Review
 from .queries import Idempotency, PageQuery
 from .references import Artifact, PreparedVisual, TensorRef
 from .requests import GenerationRequest
@@ -42,6 +42,7 @@ from .stages import (
     PreviewRequest,
     ProbeRequest,
     ProjectRequest,
+    ReviewRequest,
 )
 
 __all__ = ["Codec", "Connector", "Denoiser", "Orchestrator", "Sessions", "Understanding"]
@@ -55,7 +56,19 @@ class Understanding(Protocol):
         ...
 
     async def plan(self, request: PlanRequest) -> Plan:
-        """Turn an instruction into a plan."""
+        """Turn an instruction into a plan, which is one of the request's choices, or a question back.
+
+        Raises:
+            ThinkingUnavailable: the weights have not learnt to.
+        """
+        ...
+
+    async def review(self, request: ReviewRequest) -> Review:
+        """Score a result.
+
+        Raises:
+            ReviewUnavailable: the weights have not learnt to.
+        """
         ...
 
     async def encode(self, request: EncodeInstructionRequest) -> PassStates:
@@ -251,4 +264,13 @@ class Orchestrator(Protocol):
 
     async def resume(self, job_id: str) -> Job:
         """Take up a failed or interrupted job at its last checkpoint."""
+        ...
+
+    async def decide(self, job_id: str, decision: PlanDecision) -> Job:
+        """Approve the plan of a waiting job, as it is or as edited, or reject it.
+
+        Raises:
+            PlanConflict: the job does not wait; its plan may have been decided before.
+            PlanInvalid: the edited plan cannot be carried out; the job waits on.
+        """
         ...

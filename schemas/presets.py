@@ -7,6 +7,8 @@ a preset folder may bring a `prompts.json` with another.
 
 from __future__ import annotations
 
+from pydantic import BaseModel, ConfigDict
+
 from .config import (
     ConnectorConfig,
     HunyuanVAEConfig,
@@ -23,7 +25,7 @@ from .config import (
 )
 from .errors import RequestInvalid
 
-__all__ = ["PRESETS", "get_preset"]
+__all__ = ["PRESETS", "Learnt", "get_preset", "limited_to"]
 
 _SHORT_PROMPTS = Prompts(
     system="make what is asked.",
@@ -51,6 +53,18 @@ _FULL_PROMPTS = Prompts(
         Task.REF_V2V_EDIT: "Edit the given video with the help of the reference picture as told, and leave everything else as it is: ",
         Task.MULTIID: "Create a high-quality video that brings the subjects of all given pictures together and follows this caption: ",
     },
+    plan=(
+        "Plan how to meet the request below; do not meet it yet. Look at every input, and at marks drawn on a visual prompt: an arrow"
+        " says where something moves, a cross what to delete, a ring with a colour what to recolour. Answer with one JSON object: the"
+        " task, the role of each input, the steps, and a dense prompt that describes the result in full, with every subject, colour,"
+        " place, movement and the background, so that it needs no other words. If the request cannot be met, such as when it speaks"
+        " of something that is not there, answer with a clarification instead: one question to the user.\n"
+    ),
+    review=(
+        "Judge the last picture or clip, which was made for the request below from the inputs before it. Answer with one JSON object"
+        " of scores from 0 to 10: quality (free of artefacts and distortion), instruction_following (everything asked for is there),"
+        " over_editing (10 when nothing was changed but what was asked).\n"
+    ),
 )
 
 
@@ -73,12 +87,17 @@ def _small_tasks(side_px: int, num_frames: int, steps: int) -> dict[Task, TaskDe
         Task.I2V: one(3.0, 1.0, num_frames),
         Task.I2I_EDIT: one(3.0, 1.5, 1),
         Task.V2V_EDIT: one(3.0, 1.5, num_frames),
+        Task.REF_I2I_EDIT: one(3.0, 1.5, 1),
+        Task.REF_V2V_EDIT: one(3.0, 1.5, num_frames),
+        Task.MULTIID: one(3.0, 1.5, num_frames),
     }
 
 
 TINY = Preset(
     name="tiny",
-    mllm=MLLMConfig(min_pixels=16 * 16, max_pixels=64 * 64, max_new_tokens=8),
+    mllm=MLLMConfig(
+        min_pixels=16 * 16, max_pixels=64 * 64, max_new_tokens=8, max_plan_tokens=48, understanding_area_px=64 * 64
+    ),
     connector=ConnectorConfig(in_dim=32, out_dim=48),
     mmdit=MMDiTConfig(
         num_attention_heads=2,
@@ -99,11 +118,20 @@ TINY = Preset(
     default_negative_prompt="bad",
     area_px=32 * 32,
     checkpoint_every_steps=2,
+    can_plan=True,
+    can_review=True,
 )
 
 MINI = Preset(
     name="mini",
-    mllm=MLLMConfig(min_pixels=64 * 64, max_pixels=64 * 64, max_text_tokens=256, max_new_tokens=64),
+    mllm=MLLMConfig(
+        min_pixels=64 * 64,
+        max_pixels=64 * 64,
+        max_text_tokens=256,
+        max_new_tokens=64,
+        max_plan_tokens=256,
+        understanding_area_px=64 * 64,
+    ),
     connector=ConnectorConfig(in_dim=192, out_dim=256),
     mmdit=MMDiTConfig(
         num_attention_heads=3,
@@ -168,6 +196,8 @@ def _univideo(name: str, mllm: MLLMConfig) -> Preset:
         fps=24.0,
         default_negative_prompt="overexposed, blurry, distorted, static, low quality, watermark, deformed hands, extra limbs",
         area_px=480 * 854,
+        can_plan=True,
+        can_review=True,
     )
 
 
@@ -180,6 +210,22 @@ PRESETS = {
         _univideo("univideo-queries", MLLMConfig(variant=Variant.QUERIES, num_queries=512, source_video_frames=8)),
     )
 }
+
+
+class Learnt(BaseModel):
+    """What the `preset.json` beside weights says that they have learnt; the sizes in it are for readers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    tasks: dict[Task, TaskDefaults]
+    can_plan: bool = False
+    can_review: bool = False
+
+
+def limited_to(preset: Preset, learnt: Learnt) -> Preset:
+    """The preset as these weights can serve it. Numbers stay those of the code."""
+    tasks = {task: defaults for task, defaults in preset.tasks.items() if task in learnt.tasks}
+    return preset.model_copy(update={"tasks": tasks, "can_plan": learnt.can_plan, "can_review": learnt.can_review})
 
 
 def get_preset(name: str) -> Preset:

@@ -11,7 +11,7 @@ from .base import Contract, Message
 from .config import Role, Task
 from .references import Tag
 
-__all__ = ["AssetId", "GenerationRequest", "JobSpec", "Thinking", "VisualInput"]
+__all__ = ["AssetId", "GenerationRequest", "JobSpec", "SelfReview", "Thinking", "VisualInput"]
 
 AssetId = Annotated[str, StringConstraints(pattern=r"^(upload|asset)_[A-Za-z0-9_-]{16,64}$")]
 """A random id of something the server holds. Paths and URLs are refused by its form: upload the file first."""
@@ -20,7 +20,10 @@ _Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Thinking(StrEnum):
-    """Whether the MLLM plans before anything is generated."""
+    """Whether the MLLM plans before anything is generated.
+
+    `auto` plans when the request cannot be carried out without, `review` lets the job wait until its owner has approved the plan.
+    """
 
     AUTO = "auto"
     ON = "on"
@@ -29,17 +32,25 @@ class Thinking(StrEnum):
 
 
 class VisualInput(Contract):
-    """A picture or clip of the request, in the order the instruction may count them."""
+    """A picture or clip of the request, in the order the instruction may count them. Without a role, thinking mode finds one."""
 
     tag: Tag
-    role: Role
+    role: Role | None = None
     upload_id: AssetId
+
+
+class SelfReview(Contract):
+    """Let the MLLM score the result, and try another seed while the score is below `min_score`; the best one is delivered."""
+
+    min_score: Annotated[int, Field(ge=0, le=10)] = 7
+    max_trials: Annotated[int, Field(ge=1, le=8)] = 3
 
 
 class GenerationRequest(Message):
     """One multimodal instruction. Fields left out take the preset's value for the task.
 
     `task` is inferred from the inputs' roles when it is not named. Sides are pixels, a multiple of the preset's step; frames are 4k + 1.
+    The task `understand` answers in words: it takes `temperature` (0 is greedy) and `max_new_tokens`, and none of the numbers of a picture.
     """
 
     instruction: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
@@ -53,7 +64,10 @@ class GenerationRequest(Message):
     guidance: Annotated[float, Field(gt=0)] | None = None
     image_guidance: Annotated[float, Field(gt=0)] | None = None
     seed: _Seed | None = None
-    thinking: Thinking = Thinking.OFF
+    thinking: Thinking = Thinking.AUTO
+    self_review: SelfReview | None = None
+    temperature: Annotated[float, Field(ge=0, le=5)] | None = None
+    max_new_tokens: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _tags_are_unique(self) -> Self:
@@ -67,7 +81,8 @@ class GenerationRequest(Message):
 class JobSpec(Contract):
     """A request with nothing left open: what the graph carries out.
 
-    `guidance` is the text scale g, `image_guidance` the image scale h (NUMERICS, guidance and schedule).
+    `guidance` is the text scale g, `image_guidance` the image scale h (NUMERICS, guidance and schedule). `thinking` is never `auto`.
+    A plan may change all of it. For `understand`, height, width and frames are what the largest input is looked at in, and `steps` is 0.
     """
 
     task: Task
@@ -77,8 +92,16 @@ class JobSpec(Contract):
     width_px: PositiveInt
     num_frames: PositiveInt
     fps: PositiveFloat
-    steps: PositiveInt
+    steps: Annotated[int, Field(ge=0)]
     guidance: PositiveFloat
     image_guidance: PositiveFloat
     seed: _Seed
     thinking: Thinking = Thinking.OFF
+    self_review: SelfReview | None = None
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_new_tokens: PositiveInt | None = None
+
+    @property
+    def makes_video(self) -> bool:
+        """Whether the result has a time axis; references can also be brought together in a single picture."""
+        return self.task.makes_video and not (self.task is Task.MULTIID and self.num_frames == 1)

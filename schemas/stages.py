@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from .base import Message
-from .config import Task
+from .config import Role, Task
 from .jobs import ErrorInfo
-from .references import Artifact, Lossless, MediaKind, PreparedVisual, TensorRef
+from .plan import PlanChoice
+from .references import Artifact, Lossless, MediaKind, PreparedVisual, Tag, TensorRef
 from .requests import VisualInput
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PreviewRequest",
     "ProbeRequest",
     "ProjectRequest",
+    "ReviewRequest",
 ]
 
 
@@ -46,18 +48,35 @@ class Pass(StrEnum):
 
 
 class AnswerRequest(Message):
-    """A question about pictures and clips."""
+    """A question about pictures and clips. At temperature 0 the answer is greedy; above it, `seed` decides."""
 
     instruction: str
     visuals: tuple[PreparedVisual, ...] = ()
     max_new_tokens: PositiveInt = 1000
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class PlanRequest(Message):
-    """Turn an instruction and its inputs into a plan."""
+    """Turn an instruction and its inputs into a plan that is one of the `choices`, or a question back.
+
+    `roles` are those that the request's owner named, by tag.
+    """
 
     instruction: str
     visuals: tuple[PreparedVisual, ...] = ()
+    roles: dict[Tag, Role] = Field(default_factory=dict)
+    choices: Annotated[tuple[PlanChoice, ...], Field(min_length=1)]
+    max_prompt_chars: PositiveInt = 8000
+
+
+class ReviewRequest(Message):
+    """Score a result, uint8 frames [T, H, W, 3], against the instruction and what it was made from."""
+
+    instruction: str
+    task: Task
+    visuals: tuple[PreparedVisual, ...] = ()
+    frames: TensorRef
 
 
 class EncodeInstructionRequest(Message):

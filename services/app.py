@@ -8,11 +8,11 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
-from vogue.schemas.presets import get_preset
 from vogue.schemas.wire import validate
 
 from . import deployments
 from .config import AppConfig, DeploymentConfig
+from .weights import served_preset
 
 __all__ = ["APP_NAME", "build"]
 
@@ -32,7 +32,7 @@ def build(args: dict[str, Any] | AppConfig) -> Application:
         RequestInvalid: an unknown field or preset, or a setting that cannot work here.
     """
     config = args if isinstance(args, AppConfig) else validate(AppConfig, args)
-    get_preset(config.preset)
+    served_preset(config)
     # Replicas start in folders of their own, where a relative path would mean another place.
     config = config.model_copy(
         update={

@@ -14,6 +14,7 @@ from typing import Any
 
 from vogue.schemas.errors import JobNotFound
 from vogue.schemas.jobs import Asset, ErrorInfo, EventKind, Job, JobEvent, JobStatus, Stage, StoredAsset
+from vogue.schemas.plan import Plan, Trial
 from vogue.schemas.references import Artifact, Lossless
 from vogue.schemas.requests import GenerationRequest, JobSpec
 
@@ -37,6 +38,11 @@ CREATE TABLE IF NOT EXISTS jobs (
     notices TEXT NOT NULL,
     error TEXT,
     checkpoint TEXT,
+    plan TEXT,
+    decision TEXT,
+    trials TEXT,
+    answer TEXT,
+    held TEXT,
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
     epoch INTEGER NOT NULL DEFAULT 0,
@@ -69,7 +75,10 @@ CREATE TABLE IF NOT EXISTS session_assets (
 ) WITHOUT ROWID;
 """
 
-_ADDED = (("assets", "lossless", "TEXT"),)
+_ADDED = (
+    ("assets", "lossless", "TEXT"),
+    *(("jobs", column, "TEXT") for column in ("plan", "decision", "trials", "answer", "held")),
+)
 """Columns that files of an earlier version lack."""
 
 
@@ -162,6 +171,9 @@ def load_job(db: sqlite3.Connection, job_id: str) -> Job:
         steps_done=row["steps_done"],
         steps_total=row["steps_total"],
         notices=tuple(json.loads(row["notices"])),
+        plan=Plan.model_validate_json(row["plan"]) if row["plan"] else None,
+        trials=tuple(Trial.model_validate(one) for one in json.loads(row["trials"] or "[]")),
+        answer=row["answer"],
         assets=job_assets(db, job_id),
         error=ErrorInfo.model_validate_json(row["error"]) if row["error"] else None,
     )

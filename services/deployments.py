@@ -20,8 +20,7 @@ from ray.serve.handle import DeploymentHandle
 from vogue.graph.state import Ports
 from vogue.schemas.errors import ServiceError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
-from vogue.schemas.plan import Plan
-from vogue.schemas.presets import get_preset
+from vogue.schemas.plan import Plan, PlanDecision, Review
 from vogue.schemas.queries import Idempotency, PageQuery
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
@@ -42,6 +41,7 @@ from vogue.schemas.stages import (
     PreviewRequest,
     ProbeRequest,
     ProjectRequest,
+    ReviewRequest,
 )
 
 from .blobs import BlobStore
@@ -55,6 +55,7 @@ from .remote import (
     is_ready,
 )
 from .remote_sessions import SessionCalls
+from .weights import served_preset
 
 __all__ = [
     "CodecDeployment",
@@ -111,6 +112,10 @@ class UnderstandingDeployment(_EngineShell):
     async def plan(self, request: PlanRequest) -> Plan:
         """See `Understanding.plan`."""
         return await self._service.plan(request)
+
+    async def review(self, request: ReviewRequest) -> Review:
+        """See `Understanding.review`."""
+        return await self._service.review(request)
 
     async def encode(self, request: EncodeInstructionRequest) -> PassStates:
         """See `Understanding.encode`."""
@@ -223,7 +228,7 @@ class OrchestratorDeployment(SessionCalls, _Shell):
             Database(config.state_dir / "jobs.sqlite"),
             BlobStore(config.state_dir / "store"),
             ports,
-            get_preset(config.preset),
+            served_preset(config),
             config.jobs,
         )
         self._sessions = self._service.sessions
@@ -286,6 +291,10 @@ class OrchestratorDeployment(SessionCalls, _Shell):
         """See `Orchestrator.resume`."""
         return await self._service.resume(job_id)
 
+    async def decide(self, job_id: str, decision: PlanDecision) -> Job:
+        """See `Orchestrator.decide`."""
+        return await self._service.decide(job_id, decision)
+
     async def list(self, limit: int = 50, before: str | None = None) -> list[Job]:
         """See `Orchestrator.list`."""
         return await self._service.list(limit, before)
@@ -313,7 +322,7 @@ class GatewayDeployment(_Shell):
             RemoteOrchestrator(self._orchestrator, "orchestrator"),
             self._readiness,
             BlobStore(self._config.state_dir / "store"),
-            get_preset(self._config.preset),
+            served_preset(self._config),
         )
 
     async def _readiness(self) -> dict[str, bool]:

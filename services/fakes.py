@@ -13,12 +13,11 @@ from collections.abc import AsyncIterator, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from vogue.graph.resolve import usable_frames
-from vogue.graph.route import infer
+from vogue.graph.shapes import usable_frames
 from vogue.graph.state import Ports
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import LimitExceeded, MediaUnreadable
-from vogue.schemas.plan import Plan
+from vogue.schemas.plan import Plan, PlanStep, Review
 from vogue.schemas.references import Artifact, MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.stages import (
     AnswerRequest,
@@ -37,6 +36,7 @@ from vogue.schemas.stages import (
     PreviewRequest,
     ProbeRequest,
     ProjectRequest,
+    ReviewRequest,
 )
 
 from .blobs import BlobStore
@@ -99,10 +99,22 @@ class FakeUnderstanding:
             yield word
 
     async def plan(self, request: PlanRequest) -> Plan:
-        """The task that the inputs' roles suggest, and the instruction in upper case."""
-        task = infer([(visual.role, visual.kind) for visual in request.visuals], still=False)
-        roles = {visual.tag: visual.role for visual in request.visuals}
-        return Plan(task=task, roles=roles, dense_prompt=request.instruction.upper())
+        """The first choice, and the instruction in upper case; a question is asked back."""
+        if request.instruction.endswith("?"):
+            return Plan(clarification=f"what do you mean by {request.instruction[:200]}")
+        chosen = request.choices[0]
+        steps = (PlanStep(action=request.instruction[:400], inputs=tuple(chosen.roles)),)
+        prompt = request.instruction.upper()[: request.max_prompt_chars]
+        return Plan(task=chosen.task, roles=chosen.roles, steps=steps, dense_prompt=prompt)
+
+    async def review(self, request: ReviewRequest) -> Review:
+        """Scores drawn from the frames' digest."""
+        quality, following, restraint = (int(one) % 11 for one in request.frames.sha256[:3].encode())
+        return Review(
+            quality=quality,
+            instruction_following=following,
+            over_editing=restraint if request.task.edits else None,
+        )
 
     async def encode(self, request: EncodeInstructionRequest) -> PassStates:
         """One row per word."""

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vogue.schemas.errors import LimitExceeded, RequestInvalid, SessionError, TaskUnsupported, VogueError
+from vogue.schemas.errors import LimitExceeded, PlanInvalid, RequestInvalid, SessionError, TaskUnsupported, VogueError
 
 __all__ = ["ERROR_RESPONSES", "MAX_JSON_BYTES", "BoundedBody", "answer_errors", "describe_errors"]
 
@@ -83,7 +83,7 @@ def _validation_error(error: RequestValidationError) -> VogueError:
     where = ".".join(str(part) for part in loc) or None
     given = repr(fault.get("input"))
     shown = f", got {given}" if len(given) <= 80 and fault["type"] != "missing" else ""
-    kind = TaskUnsupported if where == "task" else RequestInvalid
+    kind = TaskUnsupported if where == "task" else PlanInvalid if (where or "").startswith("plan.") else RequestInvalid
     return kind(f"{where or 'request'}: {fault['msg']}{shown}", param=where)
 
 

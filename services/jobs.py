@@ -124,7 +124,7 @@ class JobStore:
             status = JobStatus(job_row(db, job_id)["status"])
             if not status.final:
                 db.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
-            if status is JobStatus.QUEUED:
+            if status in (JobStatus.QUEUED, JobStatus.WAITING):
                 end_job(db, job_id, JobStatus.CANCELLED)
             return load_job(db, job_id)
 
@@ -185,7 +185,8 @@ class JobStore:
         with self._database.reading() as db:
             assets = db.execute("SELECT * FROM assets").fetchall()
             checkpoints = db.execute(
-                "SELECT checkpoint FROM jobs WHERE checkpoint IS NOT NULL AND status NOT IN (?, ?)",
+                "SELECT checkpoint, held FROM jobs WHERE (checkpoint IS NOT NULL OR held IS NOT NULL)"
+                " AND status NOT IN (?, ?)",
                 (JobStatus.COMPLETED.value, JobStatus.CANCELLED.value),
             ).fetchall()
         kept = set()
@@ -194,7 +195,9 @@ class JobStore:
             if stored.lossless is not None:
                 kept.add(stored.lossless.latents.sha256)
         for row in checkpoints:
-            kept.update(digests(LatentCheckpoint.model_validate_json(row["checkpoint"])))
+            kept.update(json.loads(row["held"] or "[]"))
+            if row["checkpoint"] is not None:
+                kept.update(digests(LatentCheckpoint.model_validate_json(row["checkpoint"])))
         return kept
 
     def oldest_open_s(self) -> float | None:

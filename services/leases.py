@@ -82,27 +82,30 @@ class LeaseTable:
         Raises:
             LeaseLost: it is somebody else's by now.
         """
-        with self._fenced(lease) as db:
+        with self.fenced(lease) as db:
             db.execute("UPDATE jobs SET lease_until_s = ? WHERE id = ?", (time.time() + ttl_s, lease.job_id))
             return bool(job_row(db, lease.job_id)["cancel_requested"])
 
     def release(self, lease: Lease) -> None:
         """Give an unfinished job back, for anybody to take at once. That attempt does not count."""
-        with self._fenced(lease) as db:
+        with self.fenced(lease) as db:
             db.execute("UPDATE jobs SET lease_until_s = 0, attempts = attempts - 1 WHERE id = ?", (lease.job_id,))
 
     def record_stage(self, lease: Lease, stage: Stage) -> None:
         """Note that a stage began; entering the same stage again is no news."""
-        with self._fenced(lease) as db:
+        with self.fenced(lease) as db:
             if job_row(db, lease.job_id)["stage"] != stage.value:
                 db.execute("UPDATE jobs SET stage = ? WHERE id = ?", (stage.value, lease.job_id))
                 append_event(db, lease.job_id, EventKind.STAGE, stage=stage)
 
     def record_step(self, lease: Lease, steps_done: int, steps_total: int) -> None:
         """Note finished steps; steps done again after a crash are no news."""
-        with self._fenced(lease) as db:
+        with self.fenced(lease) as db:
             if steps_done > job_row(db, lease.job_id)["steps_done"]:
-                db.execute("UPDATE jobs SET steps_done = ? WHERE id = ?", (steps_done, lease.job_id))
+                db.execute(
+                    "UPDATE jobs SET steps_done = ?, steps_total = ? WHERE id = ?",
+                    (steps_done, steps_total, lease.job_id),
+                )
                 append_event(
                     db,
                     lease.job_id,
@@ -114,7 +117,7 @@ class LeaseTable:
 
     def record_resumed(self, lease: Lease, steps_done: int) -> None:
         """Note that a denoiser took the job up after so many steps."""
-        with self._fenced(lease) as db:
+        with self.fenced(lease) as db:
             total = job_row(db, lease.job_id)["steps_total"]
             append_event(
                 db, lease.job_id, EventKind.RESUMED, stage=Stage.DENOISE, steps_done=steps_done, steps_total=total
@@ -122,7 +125,7 @@ class LeaseTable:
 
     def record_notice(self, lease: Lease, message: str) -> None:
         """Tell the owner something; the same words are not said twice."""
-        with self._fenced(lease) as db:
+        with self.fenced(lease) as db:
             notices = json.loads(job_row(db, lease.job_id)["notices"])
             if message not in notices:
                 db.execute("UPDATE jobs SET notices = ? WHERE id = ?", (json.dumps([*notices, message]), lease.job_id))
@@ -130,7 +133,7 @@ class LeaseTable:
 
     def record_checkpoint(self, lease: Lease, checkpoint: LatentCheckpoint) -> None:
         """Remember the latents to go on from. The job has come further, so its attempts count anew."""
-        with self._fenced(lease) as db:
+        with self.fenced(lease) as db:
             db.execute(
                 "UPDATE jobs SET checkpoint = ?, attempts = 1 WHERE id = ?",
                 (checkpoint.model_dump_json(), lease.job_id),
@@ -144,23 +147,24 @@ class LeaseTable:
 
     def complete(self, lease: Lease, results: Sequence[StoredAsset]) -> None:
         """Hand the results over and end the job, in one transaction."""
-        with self._fenced(lease, durable=True) as db:
+        with self.fenced(lease, durable=True) as db:
             for result in results:
                 insert_asset(db, result, lease.job_id)
             end_job(db, lease.job_id, JobStatus.COMPLETED)
 
     def fail(self, lease: Lease, error: VogueError) -> None:
         """End the job with its error."""
-        with self._fenced(lease, durable=True) as db:
+        with self.fenced(lease, durable=True) as db:
             end_job(db, lease.job_id, JobStatus.FAILED, ErrorInfo.of(error))
 
     def cancel(self, lease: Lease) -> None:
         """End the job because its owner asked."""
-        with self._fenced(lease, durable=True) as db:
+        with self.fenced(lease, durable=True) as db:
             end_job(db, lease.job_id, JobStatus.CANCELLED)
 
     @contextmanager
-    def _fenced(self, lease: Lease, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+    def fenced(self, lease: Lease, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction that only the newest lease on the job may make."""
         with self._database.transaction(durable=durable) as db:
             _check(db, lease)
             yield db

@@ -14,11 +14,12 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 
-from vogue.graph.resolve import resolve
+from vogue.graph.resolve import resolve, settle
 from vogue.graph.state import Ports
 from vogue.schemas.config import Preset
-from vogue.schemas.errors import RequestInvalid, VogueError
-from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
+from vogue.schemas.errors import PlanInvalid, RequestInvalid, VogueError
+from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus, StoredAsset
+from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.queries import Idempotency, PageQuery
 from vogue.schemas.references import Artifact, MediaKind
 from vogue.schemas.requests import GenerationRequest
@@ -34,6 +35,7 @@ from .leases import Lease, LeaseTable
 from .pages import Pages
 from .removal import Removal
 from .sessions import SessionStore
+from .thoughts import ThoughtTable
 from .worker import Bench, News, work_on
 
 __all__ = ["OrchestratorService"]
@@ -56,13 +58,17 @@ class OrchestratorService:
         self._database = database
         self._jobs = JobStore(database)
         self._pages = Pages(database)
+        self._pages = Pages(database)
         self._leases = LeaseTable(database)
+        self._housekeeper = Housekeeper(self._jobs, Removal(database), blobs, config)
+        self._thoughts = ThoughtTable(database, self._leases)
         self._housekeeper = Housekeeper(self._jobs, Removal(database), blobs, config)
         self._news = News()
         self._bench = Bench(
             database=database,
             jobs=self._jobs,
             leases=self._leases,
+            thoughts=self._thoughts,
             ports=ports,
             preset=preset,
             news=self._news,
@@ -215,6 +221,30 @@ class OrchestratorService:
         job = await asyncio.to_thread(self._jobs.reopen, job_id)
         self._wake.set()
         return job
+
+    async def decide(self, job_id: str, decision: PlanDecision) -> Job:
+        """Approve the plan of a waiting job, as it is or as edited, or reject it."""
+        job = await self.get(job_id)
+        if job.status is JobStatus.WAITING and decision.approved and decision.plan is not None:
+            await self._check_plan(job, decision.plan)
+        job = await asyncio.to_thread(self._thoughts.decide, job_id, decision)
+        self._news.tell(job_id)
+        self._wake.set()
+        return job
+
+    async def _check_plan(self, job: Job, plan: Plan) -> None:
+        """Refuse an edited plan that cannot be carried out.
+
+        Raises:
+            PlanInvalid: it cannot.
+        """
+        if plan.task is None or plan.clarification is not None:
+            raise PlanInvalid("an approved plan names its task and asks nothing back", param="plan.clarification")
+        assets = {visual.upload_id: (await self.asset(visual.upload_id)).asset for visual in job.request.visuals}
+        try:
+            settle(job.request, plan, self._preset, assets, job.spec.seed)
+        except RequestInvalid as error:
+            raise PlanInvalid(f"the plan cannot be carried out: {error.message}", param="plan") from error
 
     # Work.
 

@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 
 from vogue.schemas.errors import EngineError, ServiceError, ServiceOverloaded, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
-from vogue.schemas.plan import Plan
+from vogue.schemas.plan import Plan, PlanDecision, Review
 from vogue.schemas.ports import Sessions
 from vogue.schemas.queries import Idempotency, PageQuery
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
@@ -36,6 +36,7 @@ from vogue.schemas.stages import (
     PreviewRequest,
     ProbeRequest,
     ProjectRequest,
+    ReviewRequest,
 )
 
 __all__ = ["Remote", "RemoteCodec", "RemoteConnector", "RemoteDenoiser", "RemoteOrchestrator", "RemoteUnderstanding", "is_ready"]
@@ -91,6 +92,11 @@ class RemoteUnderstanding(Remote):
         """Turn an instruction into a plan."""
         plan: Plan = await self._call("plan", request)
         return plan
+
+    async def review(self, request: ReviewRequest) -> Review:
+        """Score a result."""
+        review: Review = await self._call("review", request)
+        return review
 
     async def encode(self, request: EncodeInstructionRequest) -> PassStates:
         """Hidden states [L, D] for each pass asked for."""
@@ -251,6 +257,11 @@ class RemoteOrchestrator(Remote):
     async def resume(self, job_id: str) -> Job:
         """Take up a failed job at its last checkpoint."""
         job: Job = await self._call("resume", job_id)
+        return job
+
+    async def decide(self, job_id: str, decision: PlanDecision) -> Job:
+        """Approve the plan of a waiting job, or reject it."""
+        job: Job = await self._call("decide", job_id, decision)
         return job
 
 

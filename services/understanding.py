@@ -10,10 +10,10 @@ from vogue.engines.loading import load_prompts
 from vogue.engines.mllm import MLLM
 from vogue.engines.mllm_loading import load_mllm
 from vogue.schemas.config import Prompts
-from vogue.schemas.errors import ThinkingUnavailable
-from vogue.schemas.plan import Plan
+from vogue.schemas.errors import ReviewUnavailable, ThinkingUnavailable
+from vogue.schemas.plan import Plan, Review
 from vogue.schemas.references import PreparedVisual
-from vogue.schemas.stages import AnswerRequest, EncodeInstructionRequest, PassStates, PlanRequest
+from vogue.schemas.stages import AnswerRequest, EncodeInstructionRequest, PassStates, PlanRequest, ReviewRequest
 
 from .workplace import TorchThread, Workplace, array_of
 
@@ -74,6 +74,14 @@ class UnderstandingService:
         raise ThinkingUnavailable(
             f"the preset {self._place.preset.name} has not learnt to write plans; send thinking as off or auto"
         )
+
+    async def review(self, request: ReviewRequest) -> Review:
+        """Not yet: no preset's weights have learnt to score.
+
+        Raises:
+            ReviewUnavailable: always.
+        """
+        raise ReviewUnavailable(f"the weights of the preset {self._place.preset.name} have not learnt to score results")
 
     async def encode(self, request: EncodeInstructionRequest) -> PassStates:
         """Hidden states [L, D] for each pass asked for."""

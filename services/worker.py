@@ -7,21 +7,26 @@ import contextlib
 import logging
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command
 
 from vogue.graph.build import build_graph
-from vogue.graph.state import Flow, Ports, initial_state
+from vogue.graph.state import Flow, FlowState, Ports, denoise_id, dump, initial_state, prepared_of
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import ServiceError, VogueError
 from vogue.schemas.jobs import Asset, Stage, StoredAsset
+from vogue.schemas.plan import Plan, Trial
 from vogue.schemas.references import Artifact, Lossless, MediaKind
 from vogue.schemas.requests import JobSpec
 from vogue.schemas.stages import DecodedMedia, LatentCheckpoint
 
+from .cache import digests
 from .database import Database, new_id
 from .jobs import JobStore
 from .leases import FencedSaver, Lease, LeaseLost, LeaseTable
+from .thoughts import ThoughtTable
 
 __all__ = ["Bench", "News", "work_on"]
 
@@ -59,6 +64,7 @@ class Bench:
     database: Database
     jobs: JobStore
     leases: LeaseTable
+    thoughts: ThoughtTable
     ports: Ports
     preset: Preset
     news: News
@@ -71,6 +77,7 @@ class _JobJournal:
 
     def __init__(self, bench: Bench, lease: Lease) -> None:
         self._leases = bench.leases
+        self._thoughts = bench.thoughts
         self._lease = lease
         self._news = bench.news
 
@@ -90,6 +97,25 @@ class _JobJournal:
         await asyncio.to_thread(self._leases.record_notice, self._lease, message)
         self._news.tell(self._lease.job_id)
 
+    async def plan(self, plan: Plan) -> None:
+        await asyncio.to_thread(self._thoughts.record_plan, self._lease, plan)
+        self._news.tell(self._lease.job_id)
+
+    async def settle(self, spec: JobSpec) -> None:
+        await asyncio.to_thread(self._thoughts.record_spec, self._lease, spec)
+
+    async def text(self, start: int, piece: str) -> None:
+        await asyncio.to_thread(self._thoughts.record_text, self._lease, start, piece)
+        self._news.tell(self._lease.job_id)
+
+    async def answered(self) -> None:
+        await asyncio.to_thread(self._leases.complete, self._lease, [])
+        self._news.tell(self._lease.job_id)
+
+    async def trial(self, trial: Trial) -> None:
+        await asyncio.to_thread(self._thoughts.record_trial, self._lease, trial)
+        self._news.tell(self._lease.job_id)
+
     async def save_checkpoint(self, checkpoint: LatentCheckpoint) -> None:
         await asyncio.to_thread(self._leases.record_checkpoint, self._lease, checkpoint)
 
@@ -105,7 +131,7 @@ class _JobJournal:
 def _results(job_id: str, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> list[StoredAsset]:
     """The owner's view of what was decoded: the file and, for a video, a poster picture."""
     frames, height_px, width_px, _ = decoded.frames.shape
-    makes_video = spec.task.makes_video
+    makes_video = spec.makes_video
 
     def stored(artifact: Artifact, kind: MediaKind, suffix: str) -> StoredAsset:
         is_video = kind is MediaKind.VIDEO
@@ -185,7 +211,9 @@ async def _stop(bench: Bench, lease: Lease, flow: asyncio.Task[None], watch: asy
     """The owner asked to cancel, or the lease is gone: stop the flow, and say so in the first case only."""
     lost = watch.exception()
     if lost is None:
-        await bench.ports.denoiser.cancel(lease.job_id)
+        settings = (await asyncio.to_thread(bench.jobs.get, lease.job_id)).spec.self_review
+        for trial in range(settings.max_trials if settings is not None else 1):
+            await bench.ports.denoiser.cancel(denoise_id(lease.job_id, trial))
     flow.cancel()
     await asyncio.gather(flow, return_exceptions=True)
     if lost is not None:
@@ -217,14 +245,22 @@ async def _run_flow(bench: Bench, lease: Lease) -> None:
         graph = build_graph(saver)
         config: RunnableConfig = {"configurable": {"thread_id": lease.job_id}}
         flow = Flow(bench.preset, bench.ports, _JobJournal(bench, lease))
-        state = None
+        state: FlowState | Command[Any] | None = None
         if await saver.aget_tuple(config) is None:
             job = await asyncio.to_thread(bench.jobs.get, lease.job_id)
             ids = dict.fromkeys(visual.upload_id for visual in job.request.visuals)
             uploads = [await asyncio.to_thread(bench.jobs.asset, upload_id) for upload_id in ids]
             state = initial_state(job.id, job.request, job.spec, uploads)
+        elif (await graph.aget_state(config)).interrupts:
+            decision = await asyncio.to_thread(bench.thoughts.decision, lease.job_id)
+            # Without a decision the interrupt is just met again.
+            state = Command(resume=dump(decision)) if decision is not None else None
         await graph.ainvoke(state, config, context=flow, durability="sync")
-        if not (await asyncio.to_thread(bench.jobs.get, lease.job_id)).status.final:
+        stopped = await graph.aget_state(config)
+        if stopped.interrupts:
+            held = digests(prepared_of(stopped.values))
+            await asyncio.to_thread(bench.thoughts.park, lease, held)
+        elif not (await asyncio.to_thread(bench.jobs.get, lease.job_id)).status.final:
             raise ServiceError("the flow came to rest before it delivered anything")
     finally:
         saver.close()

@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,11 +18,11 @@ from torch import Tensor
 
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import EngineNotBuilt
-from vogue.schemas.presets import get_preset
 
 from .blobs import BlobStore
 from .cache import ActionCache, ActionKey, code_version
 from .config import AppConfig
+from .weights import served_preset, shipped_folder
 
 __all__ = ["TorchThread", "Workplace", "weights_folder"]
 
@@ -45,7 +44,7 @@ def weights_folder(config: AppConfig) -> Path:
     elif config.preset == "tiny":
         folder = _tiny_weights(config.state_dir)
     else:
-        folder = Path(str(resources.files("vogue.weights"))) / config.preset
+        folder = shipped_folder(config.preset)
     if not (folder / "mllm").is_dir():
         raise EngineNotBuilt(
             f"there are no weights of the preset {config.preset!r} in {folder}; name their folder as weights_dir"
@@ -96,7 +95,7 @@ class Workplace:
 
     def __init__(self, config: AppConfig) -> None:
         self.config = config
-        self.preset: Preset = get_preset(config.preset)
+        self.preset: Preset = served_preset(config)
         self.device = config.device
         self.dtype = torch.float32 if config.device == "cpu" else torch.bfloat16
         self.weights = weights_folder(config)

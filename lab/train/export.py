@@ -10,9 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vogue.schemas.presets import get_preset
+from vogue.schemas.config import Preset
+from vogue.schemas.presets import Learnt, get_preset, limited_to
 
 from .curve import read_log
+from .dialogue import KINDS
+from .mmdit import MIXING
 
 __all__ = ["LIMIT_BYTES", "export_weights", "split_generator"]
 
@@ -39,7 +42,7 @@ def export_weights(run: Path, folder: Path, *, seed: int = 0) -> dict[str, int]:
         state = torch.load(checkpoint, weights_only=True)
         for name, part in split_generator(state["average"] or state["network"]).items():
             _save(part, folder / f"{name}.safetensors")
-    (folder / "preset.json").write_text(get_preset("mini").model_dump_json(indent=1) + "\n")
+    (folder / "preset.json").write_text(_learnt().model_dump_json(indent=1) + "\n")
     for name in CURVES:
         if (run / f"loss-{name}.png").exists():
             shutil.copy(run / f"loss-{name}.png", folder / f"loss-{name}.png")
@@ -48,6 +51,13 @@ def export_weights(run: Path, folder: Path, *, seed: int = 0) -> dict[str, int]:
     if sum(sizes.values()) > LIMIT_BYTES:
         raise ValueError(f"the weights take {sum(sizes.values())} bytes, more than {LIMIT_BYTES}: {sizes}")
     return sizes
+
+
+def _learnt() -> Preset:
+    """The preset, limited to what was trained: a server refuses the rest with these weights."""
+    tasks = {task: one for task, one in get_preset("mini").tasks.items() if task in MIXING}
+    learnt = Learnt(tasks=tasks, can_plan="plan" in KINDS, can_review="review" in KINDS)
+    return limited_to(get_preset("mini"), learnt)
 
 
 def split_generator(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

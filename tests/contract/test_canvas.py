@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vogue.engines.models.vae import latent_shape as engine_latent_shape
 from vogue.engines.preprocess import causal_frames, size_source
 from vogue.graph.nodes import latent_shape
-from vogue.graph.resolve import canvas, usable_frames
+from vogue.graph.shapes import canvas, usable_frames
 from vogue.schemas.config import Task
 from vogue.schemas.errors import ShapeUnsupported
 from vogue.schemas.presets import PRESETS

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vogue.graph.resolve import canvas, resolve, usable_frames
+from vogue.graph.resolve import resolve
+from vogue.graph.shapes import canvas, usable_frames
 from vogue.schemas.config import Role, Task
 from vogue.schemas.errors import LimitExceeded, RequestInvalid, ShapeUnsupported, ThinkingUnavailable, VogueError
 from vogue.schemas.jobs import Asset
@@ -100,7 +101,7 @@ REFUSED: list[tuple[dict[str, Any], type[VogueError], str]] = [
     ({"num_frames": 16}, ShapeUnsupported, r"num_frames is 16.* 4k \+ 1"),
     ({"num_frames": 21}, ShapeUnsupported, "num_frames is 21.* at most 17"),
     ({"num_frames": 5, "task": Task.T2I}, ShapeUnsupported, "one frame"),
-    ({"thinking": Thinking.ON}, ThinkingUnavailable, "mini has not learnt to write plans"),
+    ({"thinking": Thinking.ON}, ThinkingUnavailable, "mini have not learnt to write plans"),
     ({"thinking": Thinking.REVIEW}, ThinkingUnavailable, "off or auto"),
 ]
 

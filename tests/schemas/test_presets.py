@@ -60,7 +60,7 @@ def test_presets_are_frozen(preset: Preset) -> None:
 
 
 def test_the_release_has_every_task() -> None:
-    assert set(get_preset("univideo-hidden").tasks) == set(Task)
+    assert set(get_preset("univideo-hidden").tasks) == {task for task in Task if task.makes_media}
 
 
 def test_an_unknown_preset_lists_the_known() -> None:
