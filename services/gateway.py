@@ -14,8 +14,8 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import PlanConflict, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent
-from vogue.schemas.ports import Orchestrator
 from vogue.schemas.plan import Plan, PlanDecision
+from vogue.schemas.ports import Orchestrator
 from vogue.schemas.requests import GenerationRequest
 
 from .blobs import BlobStore
@@ -87,6 +87,19 @@ def _serve_jobs(app: FastAPI, orchestrator: Orchestrator) -> None:
         """Take up a failed job at its last checkpoint."""
         return await orchestrator.resume(job_id)
 
+    @app.get("/v1/jobs/{job_id}/plan")
+    async def plan(job_id: str) -> Plan:
+        """What thinking mode has decided about the job."""
+        decided = (await orchestrator.get(job_id)).plan
+        if decided is None:
+            raise PlanConflict(f"job {job_id} has no plan, or not yet")
+        return decided
+
+    @app.post("/v1/jobs/{job_id}/plan")
+    async def decide(job_id: str, decision: PlanDecision) -> Job:
+        """Approve the plan of a waiting job, as it is or as edited, or reject it."""
+        return await orchestrator.decide(job_id, decision)
+
     @app.get("/v1/jobs/{job_id}/events", response_class=StreamingResponse)
     async def events(
         job_id: str,
@@ -111,19 +124,6 @@ async def _sent(events: AsyncIterator[JobEvent]) -> AsyncIterator[bytes]:
                 continue
             event = pending.result()
             if event is None:
-    @app.get("/v1/jobs/{job_id}/plan")
-    async def plan(job_id: str) -> Plan:
-        """What thinking mode has decided about the job."""
-        decided = (await orchestrator.get(job_id)).plan
-        if decided is None:
-            raise PlanConflict(f"job {job_id} has no plan, or not yet")
-        return decided
-
-    @app.post("/v1/jobs/{job_id}/plan")
-    async def decide(job_id: str, decision: PlanDecision) -> Job:
-        """Approve the plan of a waiting job, as it is or as edited, or reject it."""
-        return await orchestrator.decide(job_id, decision)
-
                 return
             yield f"id: {event.seq}\nevent: {event.kind}\ndata: {event.model_dump_json()}\n\n".encode()
             pending = asyncio.ensure_future(anext(events, None))
@@ -178,6 +178,12 @@ def _serve_assets(app: FastAPI, orchestrator: Orchestrator, blobs: BlobStore, pr
         )
 
 
+def _serve_health(app: FastAPI, readiness: Readiness, preset: Preset) -> None:
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """The preset that is served, its limits and its defaults."""
+        described = preset.model_dump(mode="json", include={"limits", "tasks", "fps", "area_px", "can_plan", "can_review"})
+        return {"object": "list", "data": [{"id": preset.name, "object": "model", **described}]}
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
