@@ -86,7 +86,7 @@ class AsyncVogue:
         """
         if not isinstance(media, str | bytes | os.PathLike):
             return media if isinstance(media, Asset) else media.asset
-        return await self._exchange.fetch(Asset, "POST", "/v1/uploads", file=open_media(media, name))
+        return await self.assets.add(open_media(media, name))
 
     async def submit(self, request: GenerationRequest) -> AsyncJobHandle:
         """Send a request whose inputs are uploaded. The server has stored the job when this returns."""

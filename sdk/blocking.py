@@ -13,13 +13,31 @@ from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus
 from vogue.schemas.requests import GenerationRequest
 
 from .asynchronous import AsyncVogue
-from .exchange import Exchange, server_url, trusts_proxies
+from .exchange import Exchange, FileOpener, server_url, trusts_proxies
 from .handles import AsyncAssetHandle, AsyncAssets, AsyncJobHandle, AsyncJobs, Progress
 from .inputs import Media, Settings
 from .retry import Retry
 from .transport import BlockingTransport, iterate, run
 
-__all__ = ["AssetHandle", "Assets", "JobHandle", "Jobs", "Vogue"]
+__all__ = ["AssetHandle", "Assets", "JobHandle", "Jobs", "Vogue", "unsuspended"]
+
+
+def unsuspended(
+    server: str | None = None,
+    *,
+    timeout_s: float = 60.0,
+    retry: Retry | None = None,
+    transport: httpx.BaseTransport | None = None,
+) -> AsyncVogue:
+    """An `AsyncVogue` whose coroutines never suspend, so that `vogue.transport.run` carries them without an event loop."""
+    url = server_url(server)
+    client = httpx.Client(
+        base_url=url,
+        timeout=httpx.Timeout(timeout_s, connect=10.0),
+        transport=transport,
+        trust_env=trusts_proxies(url),
+    )
+    return AsyncVogue.over(Exchange(BlockingTransport(client), url, retry or Retry()))
 
 
 class Vogue:
@@ -33,14 +51,7 @@ class Vogue:
         retry: Retry | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        url = server_url(server)
-        client = httpx.Client(
-            base_url=url,
-            timeout=httpx.Timeout(timeout_s, connect=10.0),
-            transport=transport,
-            trust_env=trusts_proxies(url),
-        )
-        self._client = AsyncVogue.over(Exchange(BlockingTransport(client), url, retry or Retry()))
+        self._client = unsuspended(server, timeout_s=timeout_s, retry=retry, transport=transport)
         self.jobs = Jobs(self._client.jobs)
         self.assets = Assets(self._client.assets)
 
@@ -189,6 +200,10 @@ class Assets:
     def get(self, asset_id: str) -> AssetHandle:
         """See `AsyncAssets.get`."""
         return AssetHandle(run(self._assets.get(asset_id)))
+
+    def add(self, file: FileOpener) -> Asset:
+        """See `AsyncAssets.add`."""
+        return run(self._assets.add(file))
 
     def list(self, limit: int = 20, before: str | None = None) -> list[AssetHandle]:
         """See `AsyncAssets.list`."""

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus
 from vogue.schemas.requests import GenerationRequest
 
 from .download import download
-from .exchange import Exchange, read_as
+from .exchange import Exchange, FileOpener, read_as
 from .listening import listen
 
 __all__ = ["AsyncAssetHandle", "AsyncAssets", "AsyncJobHandle", "AsyncJobs", "Progress", "list_entries"]
@@ -118,7 +119,7 @@ class AsyncJobHandle:
         """Wait until it is completed.
 
         Args:
-            progress: called with each event, past ones first.
+            progress: called with each event, past ones first; what it answers is awaited if it can be.
             timeout_s: how long to wait; the job goes on when it is over.
 
         Raises:
@@ -129,8 +130,9 @@ class AsyncJobHandle:
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         async with aclosing(listen(self._exchange, self.id, 0, deadline_s)) as events:
             async for event in events:
-                if progress is not None:
-                    progress(event)
+                told = progress(event) if progress is not None else None
+                if isawaitable(told):
+                    await told
         await self.refresh()
         if self.status is JobStatus.CANCELLED:
             raise JobCancelled(f"job {self.id} was cancelled")
@@ -167,6 +169,10 @@ class AsyncAssets:
         """
         asset = await self._exchange.fetch(Asset, "GET", f"/v1/assets/{_segment(asset_id)}")
         return AsyncAssetHandle(self._exchange, asset)
+
+    async def add(self, file: FileOpener) -> Asset:
+        """Upload what `file` opens, anew for each try; see `AsyncVogue.upload`."""
+        return await self._exchange.fetch(Asset, "POST", "/v1/uploads", file=file)
 
     async def list(self, limit: int = 20, before: str | None = None) -> list[AsyncAssetHandle]:
         """Uploads and results, newest first, starting below the asset `before`."""

@@ -59,6 +59,8 @@ class AppConfig(Contract):
     state_dir: Path = Path(".vogue")
     weights_dir: Path | None = None
     device: str = "cpu"
+    hosts: tuple[str, ...] = ()
+    """Names under which the gateway is reached beside this machine's own; `/mcp` refuses requests for any other."""
     understanding: DeploymentConfig = Field(default_factory=lambda: _engine(2))
     connector: DeploymentConfig = Field(default_factory=_engine)
     denoiser: DeploymentConfig = DeploymentConfig(threads=2, max_ongoing_requests=1024)

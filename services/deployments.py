@@ -114,7 +114,7 @@ class UnderstandingDeployment(_EngineShell):
         return await self._service.plan(request)
 
     async def review(self, request: ReviewRequest) -> Review:
-        """See ."""
+        """See `Understanding.review`."""
         return await self._service.review(request)
 
     async def encode(self, request: EncodeInstructionRequest) -> PassStates:
@@ -292,7 +292,7 @@ class OrchestratorDeployment(SessionCalls, _Shell):
         return await self._service.resume(job_id)
 
     async def decide(self, job_id: str, decision: PlanDecision) -> Job:
-        """See ."""
+        """See `Orchestrator.decide`."""
         return await self._service.decide(job_id, decision)
 
     async def list(self, limit: int = 50, before: str | None = None) -> list[Job]:
@@ -323,6 +323,7 @@ class GatewayDeployment(_Shell):
             self._readiness,
             BlobStore(self._config.state_dir / "store"),
             served_preset(self._config),
+            self._config.hosts,
         )
 
     async def _readiness(self) -> dict[str, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Query, Request, Response
@@ -19,6 +19,7 @@ from vogue.schemas.ports import Orchestrator
 from vogue.schemas.requests import GenerationRequest
 
 from .blobs import BlobStore
+from .doors import add_doors
 from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_errors
 from .session_http import serve_sessions
 from .uploads import receive_upload
@@ -47,8 +48,14 @@ _UPLOAD = {
 }
 
 
-def build_http(orchestrator: Orchestrator, readiness: Readiness, blobs: BlobStore, preset: Preset) -> FastAPI:
-    """The application: errors first, then jobs, assets and health."""
+def build_http(
+    orchestrator: Orchestrator, readiness: Readiness, blobs: BlobStore, preset: Preset, hosts: Sequence[str] = ()
+) -> FastAPI:
+    """The application: errors first, then jobs, assets, health, and the doors that other rooms add.
+
+    Args:
+        hosts: names under which it is reached beside this machine's own, for doors that check them.
+    """
     app = FastAPI(title="VOGUE", version="1", docs_url=None, redoc_url=None, responses=ERROR_RESPONSES)
     describe_errors(app)
     answer_errors(app)
@@ -57,6 +64,7 @@ def build_http(orchestrator: Orchestrator, readiness: Readiness, blobs: BlobStor
     _serve_assets(app, orchestrator, blobs, preset)
     serve_sessions(app, orchestrator.sessions, blobs)
     _serve_health(app, readiness, preset)
+    add_doors(app, hosts)
     return app
 
 

@@ -60,7 +60,8 @@ def _load(point: EntryPoint) -> Any:
         missing = error.name or str(error)
 
         def explain() -> None:
-            typer.echo(f"`vogue {point.name}` needs {missing}: pip install 'vogue-video[serve]'", err=True)
+            extras = ",".join(point.extras) or "serve"
+            typer.echo(f"`vogue {point.name}` needs {missing}: pip install 'vogue-video[{extras}]'", err=True)
             raise typer.Exit(ExitCode.UNFORESEEN)
 
         return TyperCommand(point.name, callback=explain, help=f"Needs {missing}, which is not installed.")

@@ -1,0 +1,40 @@
+"""What an agent can do with VOGUE, written once: `vogue.mcp` and `vogue.tools` offer the same list to their own world.
+
+A tool is a name, a description for the model, typed arguments, a typed result, and a coroutine over `AsyncVogue`. The coroutines
+never suspend for anything but the client, so that `vogue.transport.run` can carry them without an event loop.
+"""
+
+from .arguments import (
+    AssetPage,
+    Edit,
+    Generation,
+    JobQuery,
+    JobTarget,
+    WaitedEdit,
+    WaitedGeneration,
+)
+from .catalogue import TOOLS, Tool, tool_named
+from .media import Roots
+from .reports import AssetList, AssetReport, JobReport, Report, explain
+from .work import Bench, Tell
+
+__all__ = [
+    "TOOLS",
+    "AssetList",
+    "AssetPage",
+    "AssetReport",
+    "Bench",
+    "Edit",
+    "Generation",
+    "JobQuery",
+    "JobReport",
+    "JobTarget",
+    "Report",
+    "Roots",
+    "Tell",
+    "Tool",
+    "WaitedEdit",
+    "WaitedGeneration",
+    "explain",
+    "tool_named",
+]

@@ -1,0 +1,138 @@
+"""What a model may hand to a tool. The descriptions are written for the model, which sees nothing else.
+
+Numbers are checked by the request's own contract, so that a limit is said in one place only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Arguments",
+    "AssetPage",
+    "Edit",
+    "Generation",
+    "JobQuery",
+    "JobTarget",
+    "Media",
+    "WaitedEdit",
+    "WaitedGeneration",
+]
+
+_MAX_PATH_CHARS = 4096
+_INLINE = re.compile(r"(?i)\s*data:")
+_URL = re.compile(r"(?i)\s*[a-z][a-z0-9+.-]+://")
+
+
+def _names_media(text: str) -> str:
+    if _INLINE.match(text) or len(text) > _MAX_PATH_CHARS:
+        raise ValueError(
+            f"media is never given inline (got {len(text)} characters beginning with {text[:24]!r}):"
+            " upload the file and give its id"
+        )
+    if _URL.match(text):
+        raise ValueError(f"URLs are not fetched (got {text[:80]!r}): upload the file and give its id")
+    return text
+
+
+Media = Annotated[
+    str,
+    Field(min_length=1),
+    AfterValidator(_names_media),
+]
+"""An id or a path, as text."""
+
+_WHICH = (
+    "The id of an upload or result (`upload_…`, `asset_…`). A server on the user's own machine that was given folders also takes"
+    " the path of a file in one of them. Never the content itself, and no URL."
+)
+
+
+class Arguments(BaseModel):
+    """Base of all arguments: unknown ones are refused, since a misspelt one would be lost in silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Making(Arguments):
+    instruction: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=20_000,
+            description="What to make or change, in plain words. It may call inputs by name: pictures are image1, image2, … with the"
+            " references first, a clip is video1.",
+        ),
+    ]
+    references: Annotated[
+        tuple[Media, ...],
+        Field(max_length=16, description=f"Pictures of whom or what shall appear. {_WHICH}"),
+    ] = ()
+    num_frames: Annotated[
+        int | None, Field(description="Length of the clip in frames, 4k + 1. By default the model's, or the source's.")
+    ] = None
+    steps: Annotated[int | None, Field(description="Denoising steps; more is slower. By default the task's.")] = None
+    guidance: Annotated[float | None, Field(description="How closely to follow the words.")] = None
+    image_guidance: Annotated[float | None, Field(description="How closely to follow the given pictures.")] = None
+    negative_prompt: Annotated[str | None, Field(max_length=20_000, description="What to keep away from.")] = None
+    seed: Annotated[int | None, Field(description="The same seed makes the same result. By default a new one.")] = None
+
+
+class Generation(_Making):
+    """Make something new."""
+
+    output: Annotated[Literal["video", "image"], Field(description="What to make.")] = "video"
+    first_frame: Annotated[Media | None, Field(description=f"The picture the clip shall start from. {_WHICH}")] = None
+    height_px: Annotated[int | None, Field(description="Height in pixels, a multiple of 16.")] = None
+    width_px: Annotated[int | None, Field(description="Width in pixels, a multiple of 16.")] = None
+
+
+class Edit(_Making):
+    """Change something that is there."""
+
+    source: Annotated[Media, Field(description=f"The picture or clip to change. {_WHICH}")]
+
+
+class _Waited(Arguments):
+    timeout_s: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=3600,
+            description="How long to wait. The job goes on when this is over, and get_job takes the waiting up again.",
+        ),
+    ] = 600.0
+
+
+class WaitedGeneration(_Waited, Generation):
+    """Make something new and wait for it."""
+
+
+class WaitedEdit(_Waited, Edit):
+    """Change something and wait for it."""
+
+
+class JobTarget(Arguments):
+    """Which job."""
+
+    job_id: Annotated[str, Field(min_length=1, max_length=200, description="The job's id, `job_…`.")]
+
+
+class JobQuery(JobTarget):
+    """Which job, and how long to wait for news of its end."""
+
+    wait_s: Annotated[
+        float, Field(ge=0, le=60, description="Wait up to so many seconds for the job to end before answering.")
+    ] = 0.0
+
+
+class AssetPage(Arguments):
+    """Which part of the list."""
+
+    limit: Annotated[int, Field(ge=1, le=100, description="How many, newest first.")] = 20
+    before: Annotated[
+        str | None, Field(max_length=200, description="Continue below this id: `next_before` of the last page.")
+    ] = None

@@ -1,0 +1,114 @@
+"""What a tool answers: small, typed, and with a word on what to do next. Also how an error is told to a model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vogue.schemas.config import Task
+from vogue.schemas.errors import (
+    AssetNotFound,
+    JobCancelled,
+    JobNotFound,
+    ServiceOverloaded,
+    VogueError,
+)
+from vogue.schemas.jobs import Asset, ErrorInfo, Job, JobStatus, Stage
+from vogue.schemas.references import MediaKind
+
+__all__ = ["AssetList", "AssetReport", "JobReport", "Report", "explain"]
+
+
+class Report(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AssetReport(Report):
+    """A picture or clip on the server."""
+
+    asset_id: Annotated[str, Field(description="Give this id wherever a tool takes media.")]
+    kind: MediaKind
+    media_type: str
+    filename: str
+    height_px: int
+    width_px: int
+    num_frames: int
+    fps: Annotated[float, Field(description="Frames per second; 0 for a picture.")]
+    num_bytes: int
+    url: Annotated[str, Field(description="Where the file itself can be downloaded.")]
+
+    @classmethod
+    def of(cls, asset: Asset, server: str) -> AssetReport:
+        """An asset of the server at a URL."""
+        shared = asset.model_dump(include=set(cls.model_fields) & set(Asset.model_fields))
+        return cls(asset_id=asset.id, url=f"{server}/v1/assets/{asset.id}/content", **shared)
+
+
+class JobReport(Report):
+    """Where a job stands, and what it has delivered."""
+
+    job_id: str
+    status: JobStatus
+    task: Annotated[Task, Field(description="What the server took the request for.")]
+    seed: int
+    stage: Stage | None
+    steps_done: int
+    steps_total: int
+    results: Annotated[
+        tuple[AssetReport, ...], Field(description="The file first; a clip's poster picture follows it.")
+    ]
+    notices: Annotated[tuple[str, ...], Field(description="What the server changed about the request, such as a cut.")]
+    error: ErrorInfo | None
+    advice: Annotated[str, Field(description="What can be done next.")]
+
+    @classmethod
+    def of(cls, job: Job, server: str) -> JobReport:
+        """A job of the server at a URL."""
+        return cls(
+            job_id=job.id,
+            status=job.status,
+            task=job.spec.task,
+            seed=job.spec.seed,
+            stage=job.stage,
+            steps_done=job.steps_done,
+            steps_total=job.steps_total,
+            results=tuple(AssetReport.of(asset, server) for asset in job.assets),
+            notices=job.notices,
+            error=job.error,
+            advice=_advice(job),
+        )
+
+
+class AssetList(Report):
+    """One page of what the server holds."""
+
+    assets: tuple[AssetReport, ...]
+    next_before: Annotated[str | None, Field(description="Give this as `before` for the next page; null at the end.")]
+
+
+def _advice(job: Job) -> str:
+    if job.status is JobStatus.COMPLETED and job.assets:
+        return f"To change the result, call edit with source {job.assets[0].id}."
+    if job.status is JobStatus.FAILED:
+        return "Change what the error names and submit it again."
+    if job.status is JobStatus.CANCELLED:
+        return "It was cancelled; submit it again if it is still wanted."
+    return f"It goes on. Call get_job with job_id {job.id} and wait_s to wait for its end."
+
+
+def explain(error: VogueError) -> str:
+    """An error as a model can act on it: the code, the argument at fault, what was wrong, what to do."""
+    where = f" ({error.param})" if error.param and not error.message.startswith(f"{error.param}:") else ""
+    told = f"{error.code}{where}: {error.message}"
+    if isinstance(error, AssetNotFound):
+        return f"{told}. list_assets tells what there is"
+    if isinstance(error, JobNotFound):
+        return f"{told}. Only ids answered by submit_generate, submit_edit, generate or edit are known"
+    if isinstance(error, JobCancelled):
+        return f"{told}. Submit it again if it is still wanted"
+    if isinstance(error, ServiceOverloaded) and error.retry_after_s is not None:
+        return f"{told}. Try again in {error.retry_after_s:g} s"
+    return f"{told}. Trying again later may help" if error.retryable else told

@@ -1,0 +1,278 @@
+"""The MCP server through the SDK's own client: each test over stdio (a real process) and over HTTP (a real port)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+import jsonschema
+import pytest
+from mcp import Client, MCPError, StdioServerParameters
+from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
+from PIL import Image
+
+from vogue import AsyncVogue, JobStatus
+from vogue.mcp.content import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
+
+TOOLS = ["generate", "edit", "submit_generate", "submit_edit", "get_job", "cancel_job", "list_assets"]
+READS_ONLY = {"get_job", "list_assets"}
+
+
+class World(NamedTuple):
+    """A way to connect, what lies behind it, and the folder that only stdio may read."""
+
+    transport: str
+    connect: Callable[..., AbstractAsyncContextManager[Client]]
+    live: Any
+    root: Path
+
+
+def _command(url: str, *options: str) -> StdioServerParameters:
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "vogue.cli", "mcp", "--server", url, *options],
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+
+
+@pytest.fixture(params=["stdio", "http", "http, handshake"])
+def world(request: pytest.FixtureRequest, live: Any, tmp_path: Path, clip: bytes) -> World:
+    root = tmp_path / "clips"
+    root.mkdir()
+    (root / "clip.pam").write_bytes(clip)
+    target: Any = f"{live.url}/mcp" if "http" in request.param else _command(live.url, "--root", str(root))
+    mode = "legacy" if "handshake" in request.param else "auto"
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Client]:
+        async with Client(target, mode=mode, read_timeout_seconds=120) as client:
+            yield client
+
+    return World(request.param, connect, live, root)
+
+
+def text_of(result: CallToolResult) -> str:
+    assert isinstance(result.content[0], TextContent)
+    return result.content[0].text
+
+
+def refusal(result: CallToolResult) -> str:
+    assert result.is_error and result.structured_content is None
+    return text_of(result)
+
+
+async def uploaded(world: World, clip: bytes) -> str:
+    async with AsyncVogue(world.live.url) as vogue:
+        return (await vogue.upload(clip, "clip.pam")).id
+
+
+async def test_every_tool_works_and_answers_what_its_schema_says(world: World, clip: bytes) -> None:
+    source = await uploaded(world, clip)
+    async with world.connect() as client:
+        assert client.instructions is not None and "never given inline" in client.instructions
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert list(tools) == TOOLS
+
+        async def call(name: str, **given: Any) -> dict[str, Any]:
+            jsonschema.validate(given, tools[name].input_schema)
+            result = await client.call_tool(name, given)
+            assert not result.is_error, result
+            jsonschema.validate(result.structured_content, tools[name].output_schema)
+            answered: dict[str, Any] = result.structured_content
+            return answered
+
+        made = await call("generate", instruction="a red star", seed=3)
+        assert (made["status"], made["seed"], made["task"]) == ("completed", 3, "t2v")
+        assert made["steps_done"] == made["steps_total"] > 0
+        edited = await call("edit", instruction="make it blue", source=made["results"][0]["asset_id"], seed=3)
+        assert (edited["status"], edited["task"]) == ("completed", "v2v_edit")
+        started = await call("submit_edit", instruction="make it green", source=source)
+        other = await call("submit_generate", instruction="a star", output="image")
+        for job_id in (started["job_id"], other["job_id"]):
+            ended = await call("get_job", job_id=job_id, wait_s=60)
+            assert ended["status"] == "completed" and ended["results"][0]["asset_id"] in ended["advice"]
+        assert ended["task"] == "t2i"
+        assert (await call("cancel_job", job_id=other["job_id"]))["status"] == "completed"
+        page = await call("list_assets", limit=2)
+        assert page["assets"][0] == ended["results"][0] and page["next_before"] == page["assets"][1]["asset_id"]
+        rest = await call("list_assets", limit=100, before=page["next_before"])
+        assert source in [asset["asset_id"] for asset in rest["assets"]] and rest["next_before"] is None
+
+
+async def test_hints_tell_what_a_tool_may_do(world: World) -> None:
+    async with world.connect() as client:
+        for tool in (await client.list_tools()).tools:
+            assert tool.annotations is not None and tool.title and tool.description
+            assert tool.annotations.read_only_hint is (tool.name in READS_ONLY)
+            assert tool.annotations.destructive_hint is (tool.name == "cancel_job")
+            assert tool.annotations.idempotent_hint is (tool.name in READS_ONLY | {"cancel_job"})
+            assert tool.annotations.open_world_hint is False
+
+
+async def test_results_come_as_links_with_a_small_picture(world: World) -> None:
+    async with world.connect() as client:
+        result = await client.call_tool("generate", {"instruction": "a red star"})
+        links = [block for block in result.content if isinstance(block, ResourceLink)]
+        clip, poster = result.structured_content["results"]
+        assert [link.uri for link in links] == [f"vogue://assets/{one['asset_id']}" for one in (clip, poster)]
+        assert links[0].mime_type == clip["media_type"] and links[0].size == clip["num_bytes"]
+        pictures = [block for block in result.content if isinstance(block, ImageContent)]
+        assert len(pictures) == 1
+        small = base64.b64decode(pictures[0].data)
+        assert len(small) <= THUMBNAIL_BYTES
+        with Image.open(BytesIO(small)) as opened:
+            assert max(opened.size) <= THUMBNAIL_SIDE_PX and Image.MIME[opened.format or ""] == pictures[0].mime_type
+
+        (read,) = (await client.read_resource(links[0].uri)).contents
+        async with AsyncVogue(world.live.url) as vogue:
+            content = await (await vogue.assets.get(clip["asset_id"])).read()
+        assert base64.b64decode(read.model_dump()["blob"]) == content
+        assert clip["url"] == f"{world.live.url}/v1/assets/{clip['asset_id']}/content"
+        assert links[0].uri in [str(one.uri) for one in (await client.list_resources()).resources]
+        assert (await client.list_resource_templates()).resource_templates[0].uri_template.startswith("vogue://")
+
+
+async def test_progress_grows_from_queued_to_completed(world: World) -> None:
+    seen: list[tuple[float, float | None, str | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
+
+    async with world.connect() as client:
+        await client.call_tool("generate", {"instruction": "a red star", "steps": 6}, progress_callback=hear)
+    counts = [progress for progress, _, _ in seen]
+    assert counts == sorted(set(counts)), "progress has to grow"
+    assert {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0} <= set(counts) and seen[-1][:2] == (7.0, 7.0)
+    assert "queued" in str(seen[0][2]) and "3 of 6 steps" in " ".join(str(message) for *_, message in seen)
+
+
+async def test_a_cancelled_call_cancels_its_job(world: World) -> None:
+    world.live.gate.clear()
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def hear(_: float, __: float | None, message: str | None) -> None:
+        await told.put(message or "")
+
+    try:
+        async with world.connect() as client, anyio.create_task_group() as group:
+
+            async def wait_for_it() -> None:
+                await client.call_tool("generate", {"instruction": "a long one"}, progress_callback=hear)
+
+            group.start_soon(wait_for_it)
+            while "1 of" not in (message := await told.get()):
+                pass
+            job_id = message.split()[1].rstrip(":")
+            group.cancel_scope.cancel()
+        async with AsyncVogue(world.live.url) as vogue:
+            last = [event.kind async for event in vogue.jobs.events(job_id)][-1]
+            assert last == "cancelled" and (await vogue.jobs.get(job_id)).status is JobStatus.CANCELLED
+    finally:
+        world.live.gate.set()
+
+
+async def test_submitted_jobs_outlive_the_connection_and_can_be_cancelled(world: World) -> None:
+    world.live.gate.clear()
+    try:
+        async with world.connect() as client:
+            started = (await client.call_tool("submit_generate", {"instruction": "a long one"})).structured_content
+            assert started["status"] in ("queued", "in_progress") and "get_job" in started["advice"]
+        async with world.connect() as client:
+            asked = await client.call_tool("get_job", {"job_id": started["job_id"], "wait_s": 0.1})
+            assert asked.structured_content["status"] in ("queued", "in_progress")
+            await client.call_tool("cancel_job", {"job_id": started["job_id"]})
+            ended = await client.call_tool("get_job", {"job_id": started["job_id"], "wait_s": 60})
+            assert ended.structured_content["status"] == "cancelled"
+    finally:
+        world.live.gate.set()
+
+
+async def test_patience_ends_before_the_job(world: World) -> None:
+    world.live.gate.clear()
+    try:
+        async with world.connect() as client:
+            result = await client.call_tool("generate", {"instruction": "a long one", "timeout_s": 1})
+            assert (
+                result.structured_content["status"] == "in_progress"
+                and "get_job" in result.structured_content["advice"]
+            )
+    finally:
+        world.live.gate.set()
+
+
+REFUSED: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("edit", {"source": "upload_0123456789abcdef"}, ("asset_not_found (source)", "list_assets")),
+    ("edit", {"source": "data:image/png;base64,AAAA"}, ("source: ", "never given inline", "upload the file")),
+    ("edit", {"source": "A" * 5000}, ("source: ", "never given inline", "5000 characters")),
+    ("edit", {"source": "https://example.com/a.png"}, ("source: ", "URLs are not fetched")),
+    ("generate", {"references": ["file:///etc/passwd"]}, ("references.0: ", "URLs are not fetched")),
+    ("generate", {"image_data": "AAAA"}, ("image_data: ", "The arguments of generate are instruction, ")),
+    ("generate", {"num_frames": 6}, ("shape_unsupported", "num_frames is 6", "4k + 1")),
+    ("generate", {"guidance": "much"}, ("guidance: ", "number")),
+    ("generate", {"steps": 100_000}, ("limit_exceeded (steps)", "100000", "at most")),
+    ("get_job", {"job_id": "job_none"}, ("job_not_found", "job_none")),
+    ("cancel_job", {}, ("job_id: ", "Field required")),
+    ("list_assets", {"limit": 0}, ("limit: ", "greater than or equal to 1")),
+]
+
+
+async def test_refusals_say_what_was_wrong_and_what_to_do(world: World) -> None:
+    async with world.connect() as client:
+        for tool, given, told in REFUSED:
+            given = ({"instruction": "make it blue"} if tool in ("edit", "generate") else {}) | given
+            said = refusal(await client.call_tool(tool, given))
+            assert all(word in said for word in told), said
+
+
+async def test_paths_are_for_declared_folders_only(world: World, tmp_path: Path, clip: bytes) -> None:
+    outside = tmp_path / "outside.pam"
+    outside.write_bytes(clip)
+    (world.root / "link.pam").symlink_to(outside)
+    (world.root / "folder").symlink_to(tmp_path)
+    os.mkfifo(world.root / "pipe")
+    (world.root / "inner.pam").symlink_to(world.root / "clip.pam")
+    async with world.connect() as client:
+
+        async def edit(source: str) -> CallToolResult:
+            return await client.call_tool("edit", {"instruction": "make it blue", "source": source})
+
+        if world.transport != "stdio":
+            for named in ("clip.pam", str(world.root / "clip.pam"), "/etc/passwd"):
+                assert "reads no files" in refusal(await edit(named))
+            return
+        assert str(world.root) in (client.instructions or "")
+        for named in ("clip.pam", str(world.root / "clip.pam"), "inner.pam"):
+            assert (await edit(named)).structured_content["status"] == "completed"
+        for named in (
+            str(outside),
+            "../outside.pam",
+            "link.pam",
+            "folder/outside.pam",
+            "/etc/passwd",
+            "/nowhere/at/all",
+        ):
+            said = refusal(await edit(named))
+            assert "leads out of the folders" in said and str(world.root) in said
+        for named in ("missing.pam", "pipe", "."):
+            assert "there is no file" in refusal(await edit(named))
+
+
+async def test_what_the_protocol_itself_refuses(world: World) -> None:
+    async with world.connect() as client:
+        with pytest.raises(MCPError, match="no tool is called 'paint'; there are generate"):
+            await client.call_tool("paint", {})
+        for uri, why in [
+            ("vogue://assets/asset_0123456789abcdef", "asset_not_found"),
+            ("vogue://assets/../../etc/passwd", "is not of the form"),
+            ("file:///etc/passwd", "is not of the form"),
+        ]:
+            with pytest.raises(MCPError, match=why):
+                await client.read_resource(uri)
