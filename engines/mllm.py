@@ -6,7 +6,7 @@ of latents, tasks' defaults or files: pictures arrive as uint8 frames, the task'
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,13 +32,10 @@ class Batch:
     mask: Tensor
     patches: list[Patches]
 
-    def of(self, kind: VisualKind) -> tuple[Tensor | None, Tensor | None]:
-        """Values [n, …] and grids [visuals, 3] of one kind, or None twice."""
-        chosen = [patches for patches in self.patches if patches.kind is kind]
-        if not chosen:
-            return None, None
-        values = torch.cat([patches.values for patches in chosen]).to(self.ids.device)
-        return values, torch.tensor([patches.grid for patches in chosen], device=self.ids.device)
+    def grids(self, kind: VisualKind) -> Tensor | None:
+        """Grids [visuals, 3] of one kind, or None."""
+        chosen = [patches.grid for patches in self.patches if patches.kind is kind]
+        return torch.tensor(chosen, device=self.ids.device) if chosen else None
 
 
 class MLLM:
@@ -58,6 +55,8 @@ class MLLM:
         self.config = config
         self.system_prompt = system_prompt
         self._end = tokenizer.token_id(END)
+        self.eyes: Callable[[Patches], Tensor] = self.look
+        """What gives the vision tower's states of a visual. Whoever remembers them puts a memory before `look`."""
 
     @property
     def device(self) -> torch.device:
@@ -125,6 +124,34 @@ class MLLM:
             current = Batch(ids, mask, [])
             positions = torch.full((3, 1, 1), last + 1 + step, device=self.device)
 
+    @torch.inference_mode()
+    def look(self, patches: Patches) -> Tensor:
+        """The vision tower's pass over one visual: states [tokens, D]. It depends on nothing else in the chat."""
+        values = patches.values.to(self.device, self.model.model.visual.dtype)
+        grid = torch.tensor([patches.grid], device=self.device)
+        states: Tensor = self.model.model.visual(values, grid_thw=grid).pooler_output
+        return states
+
+    def _embed(self, batch: Batch) -> Tensor:
+        """Embeddings [B, L, D] of the tokens, those of visuals replaced by what the vision tower makes of them.
+
+        The same picture in several rows is looked at once.
+        """
+        embedded: Tensor = self.model.get_input_embeddings()(batch.ids)
+        seen: dict[str, Tensor] = {}
+        for kind, token_id in (
+            (VisualKind.IMAGE, self.model.config.image_token_id),
+            (VisualKind.VIDEO, self.model.config.video_token_id),
+        ):
+            chosen = [patches for patches in batch.patches if patches.kind is kind]
+            for patches in chosen:
+                if patches.digest not in seen:
+                    seen[patches.digest] = self.eyes(patches)
+            if chosen:
+                states = torch.cat([seen[patches.digest] for patches in chosen]).to(embedded.device, embedded.dtype)
+                embedded = embedded.masked_scatter((batch.ids == token_id)[..., None], states)
+        return embedded
+
     def _patches(self, reading: Reading) -> list[Patches]:
         images = [self.processor.image(frame) for frame in reading.images]
         return images + [self.processor.video(frames) for frames in reading.videos]
@@ -143,7 +170,7 @@ class MLLM:
         """Three-axis positions [3, B, L]: text in a line, each visual on its grid, padding left out."""
         config = self.model.config
         kinds = (batch.ids == config.image_token_id).int() + 2 * (batch.ids == config.video_token_id).int()
-        image_grid, video_grid = batch.of(VisualKind.IMAGE)[1], batch.of(VisualKind.VIDEO)[1]
+        image_grid, video_grid = batch.grids(VisualKind.IMAGE), batch.grids(VisualKind.VIDEO)
         seconds = None if video_grid is None else torch.full((len(video_grid),), SECONDS_PER_GRID, device=self.device)
         positions: Tensor
         positions, _ = self.model.model.get_rope_index(
@@ -158,18 +185,12 @@ class MLLM:
 
     def _forward(self, batch: Batch, positions: Tensor, cache: DynamicCache | None = None) -> Tensor:
         """The last layer after its norm, [B, L, D]."""
-        pixels, image_grid = batch.of(VisualKind.IMAGE)
-        video_pixels, video_grid = batch.of(VisualKind.VIDEO)
         out = self.model.model(
-            input_ids=batch.ids,
+            inputs_embeds=self._embed(batch),
             attention_mask=None if cache is None and bool(batch.mask.all()) else batch.mask,
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
-            pixel_values=pixels,
-            pixel_values_videos=video_pixels,
-            image_grid_thw=image_grid,
-            video_grid_thw=video_grid,
         )
         states: Tensor = out.last_hidden_state
         return states

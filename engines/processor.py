@@ -6,8 +6,10 @@ one and time is packed here.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,12 @@ class Patches:
     values: Tensor
     grid: tuple[int, int, int]
     merge_size: int
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that the vision tower sees of it."""
+        head = f"{self.kind} {self.grid} {self.merge_size} {self.values.dtype} ".encode()
+        return hashlib.sha256(head + self.values.contiguous().numpy().tobytes()).hexdigest()
 
     @property
     def num_tokens(self) -> int:

@@ -23,7 +23,7 @@ from vogue.schemas.references import Artifact, TensorRef
 
 from .blobs import BlobStore
 
-__all__ = ["ActionCache", "ActionKey", "code_version", "digests"]
+__all__ = ["ActionCache", "ActionCount", "ActionKey", "code_version", "digests"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,6 +45,14 @@ class ActionKey(Contract):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+class ActionCount(Contract):
+    """How often an operation was carried out, and how often its result was there already."""
+
+    operation: str
+    computed: int
+    reused: int
+
+
 class ActionCache:
     """Results by key, in one SQLite file that several processes share."""
 
@@ -58,13 +66,38 @@ class ActionCache:
             PRAGMA journal_mode=WAL;
             PRAGMA synchronous=OFF;
             CREATE TABLE IF NOT EXISTS actions (key TEXT PRIMARY KEY, result TEXT NOT NULL);
+            CREATE TABLE IF NOT EXISTS counts (
+                operation TEXT PRIMARY KEY, computed INTEGER NOT NULL DEFAULT 0, reused INTEGER NOT NULL DEFAULT 0
+            ) WITHOUT ROWID;
             """
         )
 
     async def run(self, key: ActionKey, contract: type[M], compute: Callable[[], Awaitable[M]]) -> M:
-        """The stored result of `key`, else what `compute` gives, stored for the next one who asks."""
+        """The stored result of `key`, else what `compute` gives, stored for the next one who asks. Either is counted."""
         found = self.get(key, contract)
+        self._count(key.operation, reused=found is not None)
         return found if found is not None else self.put(key, await compute())
+
+    def run_here(self, key: ActionKey, contract: type[M], compute: Callable[[], M]) -> M:
+        """As `run`, for a caller that is on a thread of its own."""
+        found = self.get(key, contract)
+        self._count(key.operation, reused=found is not None)
+        return found if found is not None else self.put(key, compute())
+
+    def counts(self) -> list[ActionCount]:
+        """How often each operation was computed and how often looked up, since the state directory was made."""
+        with self._lock:
+            rows = self._db.execute("SELECT operation, computed, reused FROM counts ORDER BY operation").fetchall()
+        return [ActionCount(operation=name, computed=computed, reused=reused) for name, computed, reused in rows]
+
+    def _count(self, operation: str, *, reused: bool) -> None:
+        column = "reused" if reused else "computed"
+        with self._lock:
+            self._db.execute(
+                f"INSERT INTO counts (operation, {column}) VALUES (?, 1)"
+                f" ON CONFLICT (operation) DO UPDATE SET {column} = {column} + 1",
+                (operation,),
+            )
 
     def get(self, key: ActionKey, contract: type[M]) -> M | None:
         """The stored result, if all its blobs are still there."""

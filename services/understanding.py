@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from vogue.engines.conditioning import Canvas, Visual, question, readings
 from vogue.engines.loading import load_prompts
 from vogue.engines.mllm import MLLM
 from vogue.engines.mllm_loading import load_mllm
+from vogue.engines.processor import Patches
 from vogue.schemas.config import Prompts
 from vogue.schemas.errors import ReviewUnavailable, ThinkingUnavailable
 from vogue.schemas.plan import Plan, Review
-from vogue.schemas.references import PreparedVisual
+from vogue.schemas.references import PreparedVisual, TensorRef
 from vogue.schemas.stages import AnswerRequest, EncodeInstructionRequest, PassStates, PlanRequest, ReviewRequest
 
-from .workplace import TorchThread, Workplace, array_of
+from .workplace import TorchThread, Workplace, array_of, tensor_of
 
 __all__ = ["UnderstandingService"]
 
@@ -38,6 +41,7 @@ class UnderstandingService:
         self._prompts = prompts
         self._place = place
         self._thread = TorchThread("mllm")
+        mllm.eyes = self._look
 
     @classmethod
     def load(cls, place: Workplace) -> UnderstandingService:
@@ -82,6 +86,15 @@ class UnderstandingService:
             ReviewUnavailable: always.
         """
         raise ReviewUnavailable(f"the weights of the preset {self._place.preset.name} have not learnt to score results")
+
+    def _look(self, patches: Patches) -> Tensor:
+        """The vision tower's states of a picture, which another instruction about it finds here again."""
+
+        def look() -> TensorRef:
+            return self._place.blobs.put_tensor(array_of(self._mllm.look(patches)))
+
+        seen = self._place.cached_here("understanding.look", TensorRef, {}, (patches.digest,), look)
+        return tensor_of(self._place.blobs.get_tensor(seen))
 
     async def encode(self, request: EncodeInstructionRequest) -> PassStates:
         """Hidden states [L, D] for each pass asked for."""

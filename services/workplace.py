@@ -20,7 +20,7 @@ from vogue.schemas.config import Preset
 from vogue.schemas.errors import EngineNotBuilt
 
 from .blobs import BlobStore
-from .cache import ActionCache, ActionKey, code_version
+from .cache import ActionCache, ActionCount, ActionKey, code_version
 from .config import AppConfig
 from .weights import served_preset, shipped_folder
 
@@ -101,7 +101,8 @@ class Workplace:
         self.weights = weights_folder(config)
         self.blobs = BlobStore(config.state_dir / "store")
         self._cache = ActionCache(config.state_dir / "actions.sqlite", self.blobs)
-        self._manifest = _manifest(self.weights)
+        self.manifest = _manifest(self.weights)
+        self.engine = f"torch-{torch.__version__}-{self.device}"
 
     async def cached(
         self,
@@ -112,16 +113,33 @@ class Workplace:
         compute: Callable[[], Awaitable[M]],
     ) -> M:
         """The result of an operation on these inputs, computed at most once by this code with these weights."""
-        key = ActionKey(
+        return await self._cache.run(self._key(operation, parameters, inputs), contract, compute)
+
+    def cached_here(
+        self,
+        operation: str,
+        contract: type[M],
+        parameters: dict[str, Any],
+        inputs: tuple[str, ...],
+        compute: Callable[[], M],
+    ) -> M:
+        """As `cached`, from a torch thread."""
+        return self._cache.run_here(self._key(operation, parameters, inputs), contract, compute)
+
+    def counts(self) -> list[ActionCount]:
+        """How often each operation was computed and how often looked up, by all services of the state directory."""
+        return self._cache.counts()
+
+    def _key(self, operation: str, parameters: dict[str, Any], inputs: tuple[str, ...]) -> ActionKey:
+        return ActionKey(
             operation=operation,
             code=code_version(),
-            weights=self._manifest,
-            engine=f"torch-{torch.__version__}-{self.device}",
+            weights=self.manifest,
+            engine=self.engine,
             dtype=str(self.dtype).removeprefix("torch."),
             parameters={"preset": self.preset.model_dump(mode="json"), **parameters},
             inputs=inputs,
         )
-        return await self._cache.run(key, contract, compute)
 
 
 def array_of(tensor: Tensor) -> NDArray[np.float32]:
