@@ -26,6 +26,7 @@ from .sessions import (
     TurnRequest,
 )
 from .stages import (
+    ActionCount,
     AnswerRequest,
     DecodedMedia,
     DecodeRequest,
@@ -191,6 +192,10 @@ class Orchestrator(Protocol):
     @property
     def sessions(self) -> Sessions:
         """Conversations over its jobs."""
+        ...
+
+    async def counts(self) -> builtins.list[ActionCount]:
+        """How often each operation of the services was computed, and how often looked up."""
         ...
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:

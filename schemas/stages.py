@@ -18,6 +18,7 @@ from .references import Artifact, Lossless, MediaKind, PreparedVisual, Tag, Tens
 from .requests import VisualInput
 
 __all__ = [
+    "ActionCount",
     "AnswerRequest",
     "DecodeRequest",
     "DecodedMedia",
@@ -203,6 +204,14 @@ class PreviewRequest(Message):
     """A quick look at latents on the way."""
 
     latents: TensorRef
+
+
+class ActionCount(Message):
+    """How often an operation was carried out, and how often its result was there already."""
+
+    operation: str
+    computed: Annotated[int, Field(ge=0)]
+    reused: Annotated[int, Field(ge=0)]
 
 
 class FrameComparison(Message):

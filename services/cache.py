@@ -20,10 +20,11 @@ from pydantic import BaseModel
 
 from vogue.schemas.base import Contract
 from vogue.schemas.references import Artifact, TensorRef
+from vogue.schemas.stages import ActionCount
 
 from .blobs import BlobStore
 
-__all__ = ["ActionCache", "ActionCount", "ActionKey", "code_version", "digests"]
+__all__ = ["ActionCache", "ActionKey", "code_version", "digests"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -43,14 +44,6 @@ class ActionKey(Contract):
         """SHA-256 of the canonical JSON form."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-class ActionCount(Contract):
-    """How often an operation was carried out, and how often its result was there already."""
-
-    operation: str
-    computed: int
-    reused: int
 
 
 class ActionCache:

@@ -25,6 +25,7 @@ from vogue.schemas.queries import Idempotency, PageQuery
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
 from vogue.schemas.stages import (
+    ActionCount,
     AnswerRequest,
     DecodedMedia,
     DecodeRequest,
@@ -273,6 +274,10 @@ class OrchestratorDeployment(SessionCalls, _Shell):
     async def sheet(self, asset_id: str) -> Artifact:
         """See `Orchestrator.sheet`."""
         return await self._service.sheet(asset_id)
+
+    async def counts(self) -> builtins.list[ActionCount]:
+        """See `Orchestrator.counts`."""
+        return await self._service.counts()
 
     async def get(self, job_id: str) -> Job:
         """See `Orchestrator.get`."""

@@ -21,7 +21,7 @@ from vogue.schemas.requests import GenerationRequest
 from .blobs import BlobStore
 from .doors import add_doors
 from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_errors
-from .session_http import serve_sessions
+from .session_http import serve_counters, serve_sessions
 from .uploads import receive_upload
 
 __all__ = ["Readiness", "build_http"]
@@ -63,6 +63,7 @@ def build_http(
     _serve_jobs(app, orchestrator)
     _serve_assets(app, orchestrator, blobs, preset)
     serve_sessions(app, orchestrator.sessions, blobs)
+    serve_counters(app, orchestrator)
     _serve_health(app, readiness, preset)
     add_doors(app, hosts)
     return app

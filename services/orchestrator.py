@@ -23,9 +23,10 @@ from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.queries import Idempotency, PageQuery
 from vogue.schemas.references import Artifact, MediaKind
 from vogue.schemas.requests import GenerationRequest
-from vogue.schemas.stages import ProbeRequest
+from vogue.schemas.stages import ActionCount, ProbeRequest
 
 from .blobs import BlobStore
+from .cache import ActionCache
 from .config import OrchestratorConfig
 from .conversing import SessionService
 from .database import Database, new_id
@@ -80,6 +81,8 @@ class OrchestratorService:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.sessions = SessionService(SessionStore(database), self, ports.codec)
+        # The engines' memory lies beside the jobs; here it is only counted.
+        self._actions = ActionCache(database.path.with_name("actions.sqlite"), blobs)
 
     async def start(self) -> None:
         """Begin to work: waiting jobs, those whose worker died, and whatever is submitted from now on."""
@@ -95,6 +98,7 @@ class OrchestratorService:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._database.close()
+        self._actions.close()
 
     # The port.
 
@@ -125,6 +129,10 @@ class OrchestratorService:
         if not 1 <= limit <= 200:
             raise RequestInvalid(f"limit is {limit}; ask for 1 to 200 assets", param="limit")
         return await asyncio.to_thread(self._jobs.newest_assets, limit, before)
+
+    async def counts(self) -> builtins.list[ActionCount]:
+        """How often each operation of the services was computed, and how often looked up."""
+        return await asyncio.to_thread(self._actions.counts)
 
     async def submitted(self, once: Idempotency) -> Job | None:
         """The job that a key already stands for."""

@@ -20,6 +20,7 @@ from vogue.schemas.queries import Idempotency, PageQuery
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
 from vogue.schemas.stages import (
+    ActionCount,
     AnswerRequest,
     DecodedMedia,
     DecodeRequest,
@@ -178,6 +179,11 @@ class RemoteOrchestrator(Remote):
         from .remote_sessions import RemoteSessions
 
         return RemoteSessions(self._handle, self._service)
+
+    async def counts(self) -> builtins.list[ActionCount]:
+        """How often each operation was computed, and how often looked up."""
+        counts: builtins.list[ActionCount] = await self._call("counts")
+        return counts
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:
         """Probe a stored file and give its owner an id for it."""

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Query, Response
 from fastapi.responses import FileResponse
 
 from vogue.schemas.errors import RequestInvalid
-from vogue.schemas.ports import Sessions
+from vogue.schemas.ports import Orchestrator, Sessions
 from vogue.schemas.sessions import (
     Comparison,
     HeadRequest,
@@ -23,9 +23,19 @@ from vogue.schemas.sessions import (
 from .blobs import BlobStore
 from .sessions import require_turn
 
-__all__ = ["serve_sessions"]
+__all__ = ["serve_counters", "serve_sessions"]
 
 _Number = Annotated[int, Query(ge=1)]
+
+
+def serve_counters(app: FastAPI, orchestrator: Orchestrator) -> None:
+    """Add the path that shows what is not done twice."""
+
+    @app.get("/v1/counters")
+    async def counters() -> dict[str, Any]:
+        """How often each operation (encode, look, prepare, …) was computed, and how often its result was there already."""
+        counts = await orchestrator.counts()
+        return {"object": "list", "data": [count.model_dump(mode="json") for count in counts]}
 
 
 def serve_sessions(app: FastAPI, sessions: Sessions, blobs: BlobStore) -> None:

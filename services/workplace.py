@@ -18,9 +18,10 @@ from torch import Tensor
 
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import EngineNotBuilt
+from vogue.schemas.stages import ActionCount
 
 from .blobs import BlobStore
-from .cache import ActionCache, ActionCount, ActionKey, code_version
+from .cache import ActionCache, ActionKey, code_version
 from .config import AppConfig
 from .weights import served_preset, shipped_folder
 

@@ -136,6 +136,8 @@ async def test_the_second_turn_encodes_nothing_again(tmp_path: Path, new_house: 
     before = loaded.computed()
     assert (await house.finish(turn.job_id)).status is JobStatus.COMPLETED
     assert loaded.computed() == before
+    counted = {one.operation: one for one in await house.orchestrator.counts()}
+    assert (counted["codec.encode"].computed, counted["understanding.look"].computed) == (1, 2)
     await house.orchestrator.close()
 
 
