@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -16,11 +17,14 @@ from vogue.schemas.errors import PlanConflict, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent
 from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.ports import Orchestrator
+from vogue.schemas.queries import Idempotency
 from vogue.schemas.requests import GenerationRequest
 
 from .blobs import BlobStore
+from .delivery import deliver
 from .doors import add_doors
 from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_errors
+from .openai import COUNTED_HERE, Office, serve_openai
 from .session_http import serve_counters, serve_sessions
 from .uploads import receive_upload
 
@@ -59,21 +63,33 @@ def build_http(
     app = FastAPI(title="VOGUE", version="1", docs_url=None, redoc_url=None, responses=ERROR_RESPONSES)
     describe_errors(app)
     answer_errors(app)
-    app.add_middleware(BoundedBody)
+    app.add_middleware(BoundedBody, counted_elsewhere=("/v1/uploads", *COUNTED_HERE))
     _serve_jobs(app, orchestrator)
     _serve_assets(app, orchestrator, blobs, preset)
     serve_sessions(app, orchestrator.sessions, blobs)
     serve_counters(app, orchestrator)
-    _serve_health(app, readiness, preset)
+    _serve_health(app, readiness)
+    serve_openai(app, Office(orchestrator, blobs, preset))
     add_doors(app, hosts)
     return app
 
 
 def _serve_jobs(app: FastAPI, orchestrator: Orchestrator) -> None:
     @app.post("/v1/jobs", status_code=201)
-    async def submit(request: GenerationRequest) -> Job:
-        """Check, store and queue a job."""
-        return await orchestrator.submit(request)
+    async def submit(
+        request: GenerationRequest, idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None
+    ) -> Job:
+        """Check, store and queue a job; the same request under the same `Idempotency-Key` gives the first one."""
+        if idempotency_key is None:
+            return await orchestrator.submit(request)
+        said = hashlib.sha256(f"POST /v1/jobs\0{request.model_dump_json()}".encode()).hexdigest()
+        return await orchestrator.submit(request, Idempotency(key=idempotency_key, fingerprint=said))
+
+    @app.delete("/v1/jobs/{job_id}")
+    async def delete(job_id: str) -> dict[str, Any]:
+        """Forget a finished job and all it delivered."""
+        await orchestrator.delete(job_id)
+        return {"id": job_id, "object": "job", "deleted": True}
 
     @app.get("/v1/jobs")
     async def jobs(limit: Annotated[int, Query(ge=1, le=200)] = 50, before: str | None = None) -> dict[str, Any]:
@@ -169,25 +185,21 @@ def _serve_assets(app: FastAPI, orchestrator: Orchestrator, blobs: BlobStore, pr
         """What an upload or a result is."""
         return (await orchestrator.asset(asset_id)).asset
 
+    @app.delete("/v1/assets/{asset_id}")
+    async def delete(asset_id: str) -> dict[str, Any]:
+        """Forget an upload or a result, unless a job at work reads it."""
+        await orchestrator.delete_asset(asset_id)
+        return {"id": asset_id, "object": "asset", "deleted": True}
+
     @app.head("/v1/assets/{asset_id}/content", include_in_schema=False)
-    @app.get("/v1/assets/{asset_id}/content", response_class=FileResponse)
+    @app.get("/v1/assets/{asset_id}/content", response_class=FileResponse, name="asset_content")
     async def content(asset_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """The bytes of an upload or a result, or a range of them."""
         stored = await orchestrator.asset(asset_id)
-        # An asset never changes, so its id says all that an entity tag has to.
-        headers = {"etag": f'"{asset_id}"', "cache-control": "private, max-age=31536000, immutable"}
-        if if_none_match is not None and headers["etag"] in if_none_match:
-            return Response(status_code=304, headers=headers)
-        return FileResponse(
-            blobs.path(stored.artifact),
-            media_type=stored.asset.media_type,
-            filename=stored.asset.filename,
-            content_disposition_type="inline",
-            headers=headers | {"x-content-type-options": "nosniff"},
-        )
+        return deliver(blobs, stored.artifact, asset_id, stored.asset.filename, if_none_match)
 
 
-def _serve_health(app: FastAPI, readiness: Readiness, preset: Preset) -> None:
+def _serve_health(app: FastAPI, readiness: Readiness) -> None:
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
         """The preset that is served, its limits and its defaults."""

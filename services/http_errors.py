@@ -47,7 +47,10 @@ def answer_errors(app: FastAPI) -> None:
     """One form for every error, whoever raised it."""
 
     def answer(error: VogueError, http_status: int | None = None) -> JSONResponse:
-        headers = {"retry-after": str(max(1, round(error.retry_after_s)))} if error.retry_after_s is not None else None
+        # OpenAI's clients try again after every 409 unless they are told.
+        headers = {"x-should-retry": "true" if error.retryable else "false"}
+        if error.retry_after_s is not None:
+            headers["retry-after"] = str(max(1, round(error.retry_after_s)))
         return JSONResponse(error.body(), status_code=http_status or error.http_status, headers=headers)
 
     @app.exception_handler(VogueError)
@@ -88,13 +91,14 @@ def _validation_error(error: RequestValidationError) -> VogueError:
 
 
 class BoundedBody:
-    """Refuses bodies that are larger than any honest JSON request. Uploads count for themselves."""
+    """Refuses bodies that are larger than any honest JSON request, except where the path's own code counts them."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, counted_elsewhere: tuple[str, ...] = ()) -> None:
         self._app = app
+        self._counted_elsewhere = counted_elsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == "/v1/uploads":
+        if scope["type"] != "http" or scope["path"].startswith(self._counted_elsewhere):
             await self._app(scope, receive, send)
             return
         left = MAX_JSON_BYTES
