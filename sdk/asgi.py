@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 
@@ -149,7 +148,7 @@ def _scope(request: httpx.Request) -> Scope:
         "http_version": "1.1",
         "method": request.method,
         "scheme": request.url.scheme,
-        "path": unquote(request.url.path),
+        "path": request.url.path,
         "raw_path": request.url.raw_path.partition(b"?")[0],
         "query_string": request.url.query,
         "root_path": "",

@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 import httpx
 
 from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus
+from vogue.schemas.plan import PlanDecision
 from vogue.schemas.requests import GenerationRequest
 
 from .asynchronous import AsyncVogue
@@ -128,9 +129,13 @@ class Jobs:
         """See `AsyncJobs.resume`."""
         return JobHandle(run(self._jobs.resume(job_id)))
 
-    def events(self, job_id: str, after: int = 0) -> Iterator[JobEvent]:
+    def decide(self, job_id: str, decision: PlanDecision) -> JobHandle:
+        """See `AsyncJobs.decide`."""
+        return JobHandle(run(self._jobs.decide(job_id, decision)))
+
+    def events(self, job_id: str, after: int = 0, timeout_s: float | None = None) -> Iterator[JobEvent]:
         """See `AsyncJobs.events`."""
-        return iterate(self._jobs.events(job_id, after))
+        return iterate(self._jobs.events(job_id, after, timeout_s))
 
 
 class JobHandle:
@@ -177,9 +182,9 @@ class JobHandle:
         run(self._handle.resume())
         return self
 
-    def events(self, after: int = 0) -> Iterator[JobEvent]:
+    def events(self, after: int = 0, timeout_s: float | None = None) -> Iterator[JobEvent]:
         """See `AsyncJobs.events`."""
-        return iterate(self._handle.events(after))
+        return iterate(self._handle.events(after, timeout_s))
 
     def wait(self, progress: Progress | None = None, timeout_s: float | None = None) -> Self:
         """See `AsyncJobHandle.wait`."""

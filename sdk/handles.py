@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from vogue.schemas.errors import JobCancelled, ServiceTimeout, WireError, error_from_body
 from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus
+from vogue.schemas.plan import PlanDecision
 from vogue.schemas.requests import GenerationRequest
 
 from .download import download
@@ -61,9 +62,25 @@ class AsyncJobs:
         """Take up a failed or interrupted job at its last checkpoint."""
         return await self._ask("POST", job_id, "/resume")
 
-    def events(self, job_id: str, after: int = 0) -> AsyncGenerator[JobEvent, None]:
-        """The job's events with `seq > after`, past ones first, until the final one; broken connections are mended."""
-        return listen(self._exchange, job_id, after)
+    async def decide(self, job_id: str, decision: PlanDecision) -> AsyncJobHandle:
+        """Approve the plan of a waiting job, as it is or as edited, or reject it.
+
+        Raises:
+            PlanConflict: the job does not wait; its plan may have been decided before.
+            PlanInvalid: the edited plan cannot be carried out; the job waits on.
+        """
+        body = decision.model_dump_json(exclude_none=True).encode()
+        headers = {"content-type": "application/json"}
+        path = f"/v1/jobs/{_segment(job_id)}/plan"
+        job = await self._exchange.fetch(Job, "POST", path, content=body, headers=headers, repeatable=False)
+        return AsyncJobHandle(self._exchange, job)
+
+    def events(self, job_id: str, after: int = 0, timeout_s: float | None = None) -> AsyncGenerator[JobEvent, None]:
+        """The job's events with `seq > after`, past ones first, until the final one; broken connections are mended.
+
+        With `timeout_s` they just end after that time.
+        """
+        return listen(self._exchange, job_id, after, None if timeout_s is None else time.monotonic() + timeout_s)
 
     async def _ask(self, method: str, job_id: str, action: str = "") -> AsyncJobHandle:
         job = await self._exchange.fetch(Job, method, f"/v1/jobs/{_segment(job_id)}{action}")
@@ -111,9 +128,9 @@ class AsyncJobHandle:
         self.job = (await self._jobs.resume(self.id)).job
         return self
 
-    def events(self, after: int = 0) -> AsyncGenerator[JobEvent, None]:
+    def events(self, after: int = 0, timeout_s: float | None = None) -> AsyncGenerator[JobEvent, None]:
         """See `AsyncJobs.events`."""
-        return self._jobs.events(self.id, after)
+        return self._jobs.events(self.id, after, timeout_s)
 
     async def wait(self, progress: Progress | None = None, timeout_s: float | None = None) -> Self:
         """Wait until it is completed.

@@ -6,10 +6,13 @@ never suspend for anything but the client, so that `vogue.transport.run` can car
 
 from .arguments import (
     AssetPage,
+    Decision,
     Edit,
     Generation,
     JobQuery,
     JobTarget,
+    Planning,
+    Question,
     WaitedEdit,
     WaitedGeneration,
 )
@@ -24,11 +27,14 @@ __all__ = [
     "AssetPage",
     "AssetReport",
     "Bench",
+    "Decision",
     "Edit",
     "Generation",
     "JobQuery",
     "JobReport",
     "JobTarget",
+    "Planning",
+    "Question",
     "Report",
     "Roots",
     "Tell",

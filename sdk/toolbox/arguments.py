@@ -10,14 +10,19 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from vogue.schemas.plan import Plan
+
 __all__ = [
     "Arguments",
     "AssetPage",
+    "Decision",
     "Edit",
     "Generation",
     "JobQuery",
     "JobTarget",
     "Media",
+    "Planning",
+    "Question",
     "WaitedEdit",
     "WaitedGeneration",
 ]
@@ -81,16 +86,27 @@ class _Making(Arguments):
     seed: Annotated[int | None, Field(description="The same seed makes the same result. By default a new one.")] = None
 
 
-class Generation(_Making):
-    """Make something new."""
+class _Thought(Arguments):
+    thinking: Annotated[
+        Literal["auto", "on", "off"],
+        Field(
+            description="Whether the server works the request out in detail before it draws; auto does where it must."
+        ),
+    ] = "auto"
 
+
+class _New(Arguments):
     output: Annotated[Literal["video", "image"], Field(description="What to make.")] = "video"
     first_frame: Annotated[Media | None, Field(description=f"The picture the clip shall start from. {_WHICH}")] = None
     height_px: Annotated[int | None, Field(description="Height in pixels, a multiple of 16.")] = None
     width_px: Annotated[int | None, Field(description="Width in pixels, a multiple of 16.")] = None
 
 
-class Edit(_Making):
+class Generation(_Thought, _New, _Making):
+    """Make something new."""
+
+
+class Edit(_Thought, _Making):
     """Change something that is there."""
 
     source: Annotated[Media, Field(description=f"The picture or clip to change. {_WHICH}")]
@@ -115,10 +131,44 @@ class WaitedEdit(_Waited, Edit):
     """Change something and wait for it."""
 
 
+class Planning(_Waited, _New, _Making):
+    """What to plan: an edit if it has a source, else something new."""
+
+    source: Annotated[Media | None, Field(description=f"The picture or clip to change. {_WHICH}")] = None
+
+
+class Question(_Waited):
+    """What to look at, and what to say about it."""
+
+    question: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=20_000,
+            description="What to answer in words. It may call pictures image1, image2, … and clips video1, …, in the order given.",
+        ),
+    ]
+    media: Annotated[
+        tuple[Media, ...], Field(max_length=16, description=f"Pictures and clips to look at. {_WHICH}")
+    ] = ()
+    max_new_tokens: Annotated[int | None, Field(description="The longest answer. By default the model's.")] = None
+
+
 class JobTarget(Arguments):
     """Which job."""
 
     job_id: Annotated[str, Field(min_length=1, max_length=200, description="The job's id, `job_…`.")]
+
+
+class Decision(JobTarget):
+    """What to make of a plan."""
+
+    approved: Annotated[bool, Field(description="Whether to carry it out; a plan that is rejected ends the job.")] = (
+        True
+    )
+    plan: Annotated[
+        Plan | None, Field(description="The plan as edited, whole; by default it is carried out as it is.")
+    ] = None
 
 
 class JobQuery(JobTarget):

@@ -72,6 +72,33 @@ TOOLS: tuple[Tool, ...] = (
         work.edit,
     ),
     Tool(
+        "understand",
+        "Look at clips and pictures",
+        "Answer a question about images and videos in words: what they show, what happens, what differs. Answers the job with the"
+        " text as its answer.",
+        arguments.Question,
+        reports.JobReport,
+        work.understand,
+        reads_only=True,
+    ),
+    Tool(
+        "plan",
+        "Plan before making",
+        "Have a request worked out without drawing anything: the task, the part of each input, the steps, the detailed prompt. The"
+        " job then waits; decide_plan has it carried out, changed or dropped.",
+        arguments.Planning,
+        reports.JobReport,
+        work.plan,
+    ),
+    Tool(
+        "decide_plan",
+        "Decide on a plan",
+        "Have the waiting plan of a job carried out, as it is or edited, or reject it. Answers at once; ask get_job for the result.",
+        arguments.Decision,
+        reports.JobReport,
+        work.decide_plan,
+    ),
+    Tool(
         "submit_generate",
         "Start a generation",
         "As generate, but answers at once with the job's id. The job goes on by itself; ask get_job for it.",

@@ -15,6 +15,7 @@ from vogue.schemas.errors import (
     VogueError,
 )
 from vogue.schemas.jobs import Asset, ErrorInfo, Job, JobStatus, Stage
+from vogue.schemas.plan import Plan
 from vogue.schemas.references import MediaKind
 
 __all__ = ["AssetList", "AssetReport", "JobReport", "Report", "explain"]
@@ -60,6 +61,8 @@ class JobReport(Report):
     results: Annotated[
         tuple[AssetReport, ...], Field(description="The file first; a clip's poster picture follows it.")
     ]
+    answer: Annotated[str | None, Field(description="What understand says, as far as it is told.")]
+    plan: Annotated[Plan | None, Field(description="What thinking has decided, or asks back in `clarification`.")]
     notices: Annotated[tuple[str, ...], Field(description="What the server changed about the request, such as a cut.")]
     error: ErrorInfo | None
     advice: Annotated[str, Field(description="What can be done next.")]
@@ -76,6 +79,8 @@ class JobReport(Report):
             steps_done=job.steps_done,
             steps_total=job.steps_total,
             results=tuple(AssetReport.of(asset, server) for asset in job.assets),
+            answer=job.answer,
+            plan=job.plan,
             notices=job.notices,
             error=job.error,
             advice=_advice(job),
@@ -90,8 +95,14 @@ class AssetList(Report):
 
 
 def _advice(job: Job) -> str:
-    if job.status is JobStatus.COMPLETED and job.assets:
-        return f"To change the result, call edit with source {job.assets[0].id}."
+    if job.status is JobStatus.COMPLETED:
+        return (
+            f"To change the result, call edit with source {job.assets[0].id}."
+            if job.assets
+            else "Nothing is left to do."
+        )
+    if job.status is JobStatus.WAITING:
+        return f"Its plan waits. Call decide_plan with job_id {job.id} to have it carried out, changed or dropped."
     if job.status is JobStatus.FAILED:
         return "Change what the error names and submit it again."
     if job.status is JobStatus.CANCELLED:

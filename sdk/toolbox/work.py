@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,25 @@ import anyio
 
 from vogue.asynchronous import AsyncVogue
 from vogue.handles import AsyncJobHandle
-from vogue.schemas.errors import ServiceTimeout, VogueError
-from vogue.schemas.jobs import Asset, JobEvent, JobStatus
+from vogue.schemas.config import Task
+from vogue.schemas.errors import ServiceTimeout, VogueError, error_from_body
+from vogue.schemas.jobs import Asset, EventKind, JobEvent, JobStatus
+from vogue.schemas.plan import PlanDecision
+from vogue.schemas.requests import GenerationRequest, Thinking
+from vogue.schemas.wire import validate
 
-from .arguments import AssetPage, Edit, Generation, JobQuery, JobTarget, WaitedEdit, WaitedGeneration
+from .arguments import (
+    AssetPage,
+    Decision,
+    Edit,
+    Generation,
+    JobQuery,
+    JobTarget,
+    Planning,
+    Question,
+    WaitedEdit,
+    WaitedGeneration,
+)
 from .media import Roots, find_media
 from .reports import AssetList, AssetReport, JobReport
 
@@ -23,12 +38,15 @@ __all__ = [
     "Bench",
     "Tell",
     "cancel_job",
+    "decide_plan",
     "edit",
     "generate",
     "get_job",
     "list_assets",
+    "plan",
     "submit_edit",
     "submit_generate",
+    "understand",
 ]
 
 Tell = Callable[[JobEvent], Awaitable[None]]
@@ -45,7 +63,10 @@ _SETTINGS = {
     "seed",
     "height_px",
     "width_px",
+    "thinking",
 }
+# Where a job that waits for its plan to be approved comes to rest.
+_AT_REST = (EventKind.WAITING, EventKind.COMPLETED, EventKind.FAILED, EventKind.CANCELLED)
 
 
 async def _silence(_: JobEvent) -> None:
@@ -81,6 +102,45 @@ async def edit(bench: Bench, wanted: WaitedEdit) -> JobReport:
     return await _finish(bench, await _submit(bench, wanted), wanted.timeout_s)
 
 
+async def understand(bench: Bench, wanted: Question) -> JobReport:
+    """Answer a question about pictures and clips."""
+    visuals: list[dict[str, Any]] = []
+    counts: dict[str, int] = {}
+    for index, one in enumerate(wanted.media):
+        asset = await find_media(bench.client, bench.roots, one, f"media.{index}")
+        counts[asset.kind] = counts.get(asset.kind, 0) + 1
+        visuals.append({"tag": f"{asset.kind}{counts[asset.kind]}", "upload_id": asset.id})
+    request = {
+        "instruction": wanted.question,
+        "task": Task.UNDERSTAND,
+        "visuals": visuals,
+        "max_new_tokens": wanted.max_new_tokens,
+    }
+    handle = await bench.client.submit(validate(GenerationRequest, request))
+    return await _finish(bench, handle, wanted.timeout_s)
+
+
+async def plan(bench: Bench, wanted: Planning) -> JobReport:
+    """Have a request planned, and leave it waiting for a word."""
+    handle = await _submit(bench, wanted, thinking=Thinking.REVIEW)
+    async with _cancelled_with_caller(handle), aclosing(handle.events(timeout_s=wanted.timeout_s)) as events:
+        async for event in events:
+            await bench.tell(event)
+            if event.kind in _AT_REST:
+                break
+    await handle.refresh()
+    if handle.status is JobStatus.FAILED and handle.job.error is not None:
+        error = error_from_body(handle.job.error.body())
+        raise type(error)(f"job {handle.id}: {error.message}", param=error.param)
+    return _report(bench, handle)
+
+
+async def decide_plan(bench: Bench, wanted: Decision) -> JobReport:
+    """Have a waiting plan carried out, as it is or as edited, or drop it."""
+    decision = PlanDecision(approved=wanted.approved, plan=wanted.plan)
+    return _report(bench, await bench.client.jobs.decide(wanted.job_id, decision))
+
+
 async def get_job(bench: Bench, wanted: JobQuery) -> JobReport:
     """Ask where a job stands; how it ended is part of the answer, never an error of asking."""
     handle = await bench.client.jobs.get(wanted.job_id)
@@ -109,19 +169,17 @@ def _report(bench: Bench, handle: AsyncJobHandle) -> JobReport:
     return JobReport.of(handle.job, bench.client.server)
 
 
-async def _submit(bench: Bench, wanted: Generation | Edit) -> AsyncJobHandle:
+async def _submit(bench: Bench, wanted: Generation | Edit | Planning, **more: Any) -> AsyncJobHandle:
     """Find the media, then submit. Nothing is uploaded for arguments that cannot work."""
-    settings: dict[str, Any] = wanted.model_dump(include=_SETTINGS, exclude_none=True)
-    if isinstance(wanted, Generation) and wanted.output == "image":
+    settings: dict[str, Any] = wanted.model_dump(include=_SETTINGS, exclude_none=True) | more
+    if getattr(wanted, "output", "video") == "image":
         settings.setdefault("num_frames", 1)
     named = [(f"references.{index}", one) for index, one in enumerate(wanted.references)]
-    if isinstance(wanted, Edit):
-        named.append(("source", wanted.source))
-    elif wanted.first_frame is not None:
-        named.append(("first_frame", wanted.first_frame))
+    named += [(param, getattr(wanted, param, None)) for param in ("source", "first_frame")]
     found: dict[str, Asset] = {}
     for param, one in named:
-        found[param] = await find_media(bench.client, bench.roots, one, param)
+        if one is not None:
+            found[param] = await find_media(bench.client, bench.roots, one, param)
     references = [asset for param, asset in found.items() if param.startswith("references.")]
     return await bench.client.generate(
         wanted.instruction,

@@ -46,7 +46,8 @@ def _gated(loop: StepLoop, gate: threading.Event) -> StepLoop:
 
 
 async def _serve(state_dir: Path, listening: socket.socket, gate: threading.Event, stop: asyncio.Event) -> None:
-    preset = get_preset("tiny")
+    # The fakes can all that weights may have learnt.
+    preset = get_preset("tiny").model_copy(update={"can_plan": True, "can_review": True})
     blobs = BlobStore(state_dir / "store")
     denoiser = DenoiserService(_gated(fake_loop(blobs), gate), blobs)
     ports = replace(fake_ports(preset, blobs), denoiser=denoiser)

@@ -22,8 +22,9 @@ from PIL import Image
 from vogue import AsyncVogue, JobStatus
 from vogue.mcp.content import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 
-TOOLS = ["generate", "edit", "submit_generate", "submit_edit", "get_job", "cancel_job", "list_assets"]
-READS_ONLY = {"get_job", "list_assets"}
+TOOLS = ["generate", "edit", "understand", "plan", "decide_plan", "submit_generate", "submit_edit"]
+TOOLS += ["get_job", "cancel_job", "list_assets"]
+READS_ONLY = {"understand", "get_job", "list_assets"}
 
 
 class World(NamedTuple):
@@ -101,8 +102,22 @@ async def test_every_tool_works_and_answers_what_its_schema_says(world: World, c
             assert ended["status"] == "completed" and ended["results"][0]["asset_id"] in ended["advice"]
         assert ended["task"] == "t2i"
         assert (await call("cancel_job", job_id=other["job_id"]))["status"] == "completed"
+        told = await call("understand", question="what are these?", media=[source, edited["results"][1]["asset_id"]])
+        assert (told["status"], told["answer"], told["results"]) == ("completed", "2 visuals", [])
+        thought = await call("plan", instruction="make it red", source=source)
+        assert (thought["status"], thought["plan"]["task"]) == ("waiting", "v2v_edit")
+        assert thought["plan"]["dense_prompt"] == "MAKE IT RED" and "decide_plan" in thought["advice"]
+        changed = thought["plan"] | {"dense_prompt": "all of it red"}
+        await call("decide_plan", job_id=thought["job_id"], plan=changed)
+        drawn = await call("get_job", job_id=thought["job_id"], wait_s=60)
+        assert (drawn["status"], drawn["plan"]["dense_prompt"]) == ("completed", "all of it red")
+        dropped = await call("plan", instruction="a star", output="image")
+        assert dropped["plan"]["task"] == "t2i"
+        await call("decide_plan", job_id=dropped["job_id"], approved=False)
+        assert (await call("get_job", job_id=dropped["job_id"], wait_s=60))["error"]["code"] == "plan_rejected"
+
         page = await call("list_assets", limit=2)
-        assert page["assets"][0] == ended["results"][0] and page["next_before"] == page["assets"][1]["asset_id"]
+        assert page["assets"][1] == drawn["results"][0] and page["next_before"] == page["assets"][1]["asset_id"]
         rest = await call("list_assets", limit=100, before=page["next_before"])
         assert source in [asset["asset_id"] for asset in rest["assets"]] and rest["next_before"] is None
 
@@ -113,7 +128,7 @@ async def test_hints_tell_what_a_tool_may_do(world: World) -> None:
             assert tool.annotations is not None and tool.title and tool.description
             assert tool.annotations.read_only_hint is (tool.name in READS_ONLY)
             assert tool.annotations.destructive_hint is (tool.name == "cancel_job")
-            assert tool.annotations.idempotent_hint is (tool.name in READS_ONLY | {"cancel_job"})
+            assert tool.annotations.idempotent_hint is (tool.name in {"get_job", "list_assets", "cancel_job"})
             assert tool.annotations.open_world_hint is False
 
 
@@ -218,6 +233,13 @@ REFUSED: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("generate", {"num_frames": 6}, ("shape_unsupported", "num_frames is 6", "4k + 1")),
     ("generate", {"guidance": "much"}, ("guidance: ", "number")),
     ("generate", {"steps": 100_000}, ("limit_exceeded (steps)", "100000", "at most")),
+    ("understand", {"question": "what?", "media": ["x" * 4097]}, ("media.0: ", "never given inline")),
+    (
+        "plan",
+        {"instruction": "is it blue?"},
+        ("clarification_needed (instruction): job job_", "what do you mean by is it blue?"),
+    ),
+    ("decide_plan", {"job_id": "job_none"}, ("job_not_found", "job_none")),
     ("get_job", {"job_id": "job_none"}, ("job_not_found", "job_none")),
     ("cancel_job", {}, ("job_id: ", "Field required")),
     ("list_assets", {"limit": 0}, ("limit: ", "greater than or equal to 1")),
