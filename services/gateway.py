@@ -200,12 +200,6 @@ def _serve_assets(app: FastAPI, orchestrator: Orchestrator, blobs: BlobStore, pr
 
 
 def _serve_health(app: FastAPI, readiness: Readiness) -> None:
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        """The preset that is served, its limits and its defaults."""
-        described = preset.model_dump(mode="json", include={"limits", "tasks", "fps", "area_px", "can_plan", "can_review"})
-        return {"object": "list", "data": [{"id": preset.name, "object": "model", **described}]}
-
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Whether this process lives."""
