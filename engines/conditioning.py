@@ -33,9 +33,6 @@ from .prompting import Reading
 
 __all__ = ["Canvas", "Visual", "codec_pixels", "question", "readings", "shown"]
 
-UNDERSTANDING_AREA_PX = 720 * 1280
-"""Area of the pictures that questions are about (NUMERICS, from instruction to context, 6)."""
-
 
 @dataclass(frozen=True)
 class Canvas:
@@ -105,21 +102,24 @@ def readings(
     return {which: made[which] for which in passes}
 
 
-def question(text: str, visuals: Sequence[Visual], config: MLLMConfig, area_px: int = UNDERSTANDING_AREA_PX) -> Reading:
-    """What the MLLM reads to answer a question: every picture in its own ratio at the area, clips thinned.
+def question(
+    text: str, visuals: Sequence[Visual], config: MLLMConfig, area_px: int | None = None, task_instruction: str = ""
+) -> Reading:
+    """What the MLLM reads to answer a question: every picture in its own ratio at the preset's area, clips thinned.
 
     Raises:
         ShapeUnsupported: a picture is too narrow for the area.
     """
     images: list[NDArray[np.uint8]] = []
     videos: list[NDArray[np.uint8]] = []
+    area_px = config.understanding_area_px if area_px is None else area_px
     for visual in visuals:
         size = size_source(visual.frames.shape[1], visual.frames.shape[2], area_px)
         canvas = Canvas(size.height, size.width, area_px)
         pictures, clips = shown([visual], canvas, config.understanding_video_frames)
         images += pictures
         videos += clips
-    return Reading(text, "", tuple(images), tuple(videos))
+    return Reading(text, task_instruction, tuple(images), tuple(videos))
 
 
 def codec_pixels(visual: Visual, canvas: Canvas) -> Tensor:

@@ -6,9 +6,10 @@ of latents, tasks' defaults or files: pictures arrive as uint8 frames, the task'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,10 +17,12 @@ from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 
 from vogue.schemas.config import MLLMConfig
 
+from .generation import GREEDY, Continuation, Sampling, continue_rows
+from .grammar import Grammars
 from .processor import Patches, VisionProcessor
 from .prompting import END, Chat, ChatTokenizer, Reading, VisualKind
 
-__all__ = ["MLLM"]
+__all__ = ["MLLM", "CachedRows"]
 
 SECONDS_PER_GRID = 1.0
 
@@ -86,43 +89,59 @@ class MLLM:
             kept.append(states[row, torch.tensor(chat.context, device=states.device) + offset].clone())
         return kept
 
-    def answer(self, reading: Reading, max_new_tokens: int | None = None) -> Iterator[str]:
-        """Stream the greedy answer to a question, in pieces of text.
+    def answer(self, reading: Reading, max_new_tokens: int | None = None, sampling: Sampling = GREEDY) -> Iterator[str]:
+        """Stream the answer to a question, in pieces of text, which together are `answers` of it.
 
-        The task instruction is not used. A piece may come a few tokens late, when a character spans tokens.
+        A piece may come a few tokens late, when a character spans tokens.
         """
-        budget = self.config.max_new_tokens if max_new_tokens is None else max_new_tokens
-        patches = self._patches(reading)
-        text = self.tokenizer.user_text(reading.text)
-        chat = self.tokenizer.question(self.system_prompt, [(p.kind, p.num_tokens) for p in patches], text)
+        row, network = Continuation(self._end, self._budget(max_new_tokens), sampling), self._ask([reading])
         said, told = "", 0
-        ids: list[int] = []
-        for token in self.generate(self._batch([chat.ids], patches, "left"), budget):
-            ids.append(token)
-            said = self.tokenizer.decode(ids)
+        for _ in continue_rows(network, [row]):
+            said = self.tokenizer.decode(row.ids)
             if len(said) > told and not said.endswith("\ufffd"):
                 yield said[told:]
                 told = len(said)
         if len(said) > told:
             yield said[told:]
 
-    def generate(self, batch: Batch, max_new_tokens: int) -> Iterator[int]:
-        """Greedy token ids after a batch of one, until the end token or the budget."""
-        cache = DynamicCache(config=self.model.config.get_text_config())
-        positions = self._positions(batch)  # [3, 1, L]
-        last = int(positions.max())
-        current: Batch = batch
-        for step in range(max_new_tokens):
-            with torch.inference_mode():
-                states = self._forward(current, positions, cache)
-                token = int(self.model.lm_head(states[:, -1]).float().argmax(-1))
-            if token == self._end:
-                return
-            yield token
-            ids = torch.tensor([[token]], device=self.device)
-            mask = torch.ones(1, cache.get_seq_length() + 1, dtype=torch.long, device=self.device)
-            current = Batch(ids, mask, [])
-            positions = torch.full((3, 1, 1), last + 1 + step, device=self.device)
+    def answers(
+        self, readings: Sequence[Reading], max_new_tokens: int | None = None, sampling: Sampling = GREEDY
+    ) -> list[str]:
+        """The answers to several questions, generated together."""
+        budget = self._budget(max_new_tokens)
+        return self._finish(readings, [Continuation(self._end, budget, sampling) for _ in readings])
+
+    def write(
+        self, readings: Sequence[Reading], schemas: Sequence[Mapping[str, Any]], max_new_tokens: int
+    ) -> list[str]:
+        """JSON values of the given schemas, one for each reading, whatever the weights say.
+
+        A text that reaches `max_new_tokens` is brought to the shortest end that its schema allows.
+        """
+        forms = [self._grammars.json(schema) for schema in schemas]
+        return self._finish(readings, [Continuation(self._end, max_new_tokens, form=form) for form in forms])
+
+    def _finish(self, readings: Sequence[Reading], rows: Sequence[Continuation]) -> list[str]:
+        for _ in continue_rows(self._ask(readings), rows):
+            pass
+        return [self.tokenizer.decode(row.ids) for row in rows]
+
+    def _budget(self, asked: int | None) -> int:
+        return self.config.max_new_tokens if asked is None else asked
+
+    def _ask(self, readings: Sequence[Reading]) -> CachedRows:
+        """The readings laid out as questions, padded on the left, ready to be continued."""
+        rows, patches = [], []
+        for reading in readings:
+            shown = self._patches(reading)
+            text = self.tokenizer.user_text(reading.text, reading.task_instruction)
+            rows.append(self.tokenizer.question(self.system_prompt, [(p.kind, p.num_tokens) for p in shown], text).ids)
+            patches += shown
+        return CachedRows(self, self._batch(rows, patches, "left"))
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        return Grammars(self.tokenizer.tokenizer, self.model.lm_head.weight.shape[0], self._end)
 
     @torch.inference_mode()
     def look(self, patches: Patches) -> Tensor:
@@ -194,3 +213,32 @@ class MLLM:
         )
         states: Tensor = out.last_hidden_state
         return states
+
+
+class CachedRows:
+    """A batch that was read with a key-value cache, so that it can be continued; a `Network` for `continue_rows`."""
+
+    def __init__(self, mllm: MLLM, batch: Batch) -> None:
+        self._mllm = mllm
+        self._batch = batch
+        self._cache = DynamicCache(config=mllm.model.config.get_text_config())
+        self._positions = mllm._positions(batch)  # [3, B, L]
+        self._next = self._positions.amax((0, 2)) + 1  # [B]
+
+    def first(self) -> Tensor:
+        """Logits [B, V] after the prompts."""
+        return self._logits(self._batch, self._positions)
+
+    def following(self, ids: Tensor) -> Tensor:
+        """Logits [B, V] after these ids [B, N] more."""
+        rows, count = ids.shape
+        mask = torch.cat([self._batch.mask, self._batch.mask.new_ones(rows, count)], dim=1)
+        self._batch = Batch(ids.to(self._mllm.device), mask, [])
+        places = self._next[:, None] + torch.arange(count, device=self._next.device)  # [B, N]
+        self._next = self._next + count
+        return self._logits(self._batch, places.expand(3, -1, -1))
+
+    def _logits(self, batch: Batch, positions: Tensor) -> Tensor:
+        states = self._mllm._forward(batch, positions, self._cache)
+        logits: Tensor = self._mllm.model.lm_head(states[:, -1])
+        return logits

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from vogue.engines.conditioning import Canvas, Visual, question, readings
+from vogue.engines.generation import Sampling
 from vogue.engines.loading import load_prompts
 from vogue.engines.mllm import MLLM
 from vogue.engines.mllm_loading import load_mllm
 from vogue.engines.processor import Patches
-from vogue.schemas.config import Prompts
+from vogue.engines.thinking import (
+    plan_instruction,
+    plan_schema,
+    read_plan,
+    read_review,
+    review_instruction,
+    review_schema,
+)
+from vogue.schemas.config import Prompts, Role
 from vogue.schemas.errors import ReviewUnavailable, ThinkingUnavailable
 from vogue.schemas.plan import Plan, Review
-from vogue.schemas.references import PreparedVisual, TensorRef
+from vogue.schemas.references import MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.stages import AnswerRequest, EncodeInstructionRequest, PassStates, PlanRequest, ReviewRequest
 
 from .workplace import TorchThread, Workplace, array_of, tensor_of
@@ -67,25 +76,53 @@ class UnderstandingService:
     def _answering(self, request: AnswerRequest) -> Iterator[str]:
         config = self._place.preset.mllm
         reading = question(request.instruction, visuals_of(request.visuals, self._place.blobs), config)
-        return self._mllm.answer(reading, min(request.max_new_tokens, config.max_new_tokens))
+        budget = min(request.max_new_tokens, config.max_new_tokens)
+        return self._mllm.answer(reading, budget, Sampling(request.temperature, request.seed))
 
     async def plan(self, request: PlanRequest) -> Plan:
-        """Not yet: no preset's weights have learnt to plan.
+        """Let the MLLM write a plan, under a grammar that allows the request's choices only.
 
         Raises:
-            ThinkingUnavailable: always.
+            ThinkingUnavailable: the weights have not learnt to.
         """
-        raise ThinkingUnavailable(
-            f"the preset {self._place.preset.name} has not learnt to write plans; send thinking as off or auto"
-        )
+        if not self._place.preset.can_plan:
+            raise ThinkingUnavailable(
+                f"the weights of the preset {self._place.preset.name} have not learnt to write plans;"
+                " send thinking as off or auto"
+            )
+        return await self._thread.run(self._plan, request)
+
+    def _plan(self, request: PlanRequest) -> Plan:
+        roles = {visual.tag: request.roles.get(visual.tag) for visual in request.visuals}
+        visuals = visuals_of(request.visuals, self._place.blobs)
+        asked = plan_instruction(self._prompts, roles)
+        schema = plan_schema(request.choices, request.max_prompt_chars)
+        return read_plan(self._write(request.instruction, visuals, asked, schema))
 
     async def review(self, request: ReviewRequest) -> Review:
-        """Not yet: no preset's weights have learnt to score.
+        """Let the MLLM score a result, which it is shown after what it was made from.
 
         Raises:
-            ReviewUnavailable: always.
+            ReviewUnavailable: the weights have not learnt to.
         """
-        raise ReviewUnavailable(f"the weights of the preset {self._place.preset.name} have not learnt to score results")
+        if not self._place.preset.can_review:
+            raise ReviewUnavailable(
+                f"the weights of the preset {self._place.preset.name} have not learnt to score results"
+            )
+        return await self._thread.run(self._review, request)
+
+    def _review(self, request: ReviewRequest) -> Review:
+        frames = self._place.blobs.get_tensor(request.frames)
+        result = Visual(Role.SOURCE, MediaKind.VIDEO if len(frames) > 1 else MediaKind.IMAGE, frames)
+        visuals = (*visuals_of(request.visuals, self._place.blobs), result)
+        asked = review_instruction(self._prompts, request.task)
+        return read_review(self._write(request.instruction, visuals, asked, review_schema(request.task)))
+
+    def _write(self, text: str, visuals: tuple[Visual, ...], task_instruction: str, schema: dict[str, Any]) -> str:
+        """A JSON value of the schema."""
+        config = self._place.preset.mllm
+        reading = question(text, visuals, config, task_instruction=task_instruction)
+        return self._mllm.write([reading], [schema], config.max_plan_tokens)[0]
 
     def _look(self, patches: Patches) -> Tensor:
         """The vision tower's states of a picture, which another instruction about it finds here again."""

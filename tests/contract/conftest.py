@@ -18,6 +18,7 @@ from vogue.services.blobs import BlobStore
 from vogue.services.config import AppConfig
 from vogue.services.denoiser import DenoiserService
 from vogue.services.fakes import fake_ports, netpbm
+from vogue.services.weights import served_preset
 
 
 @dataclass(frozen=True)
@@ -85,4 +86,4 @@ async def implementation(
     if name not in loaded:
         loaded[name] = _engine_ports(name, tmp_path_factory.mktemp(name))
     blobs, ports = loaded[name]
-    yield Implementation(name, get_preset(name), blobs, ports, _picture_or_gif)
+    yield Implementation(name, served_preset(AppConfig(preset=name)), blobs, ports, _picture_or_gif)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
 
-from vogue.engines.mllm import MLLM
+from vogue.engines.generation import Continuation, Sampling, continue_rows
+from vogue.engines.mllm import MLLM, CachedRows
 from vogue.engines.preprocess import evenly_spaced
 from vogue.engines.processor import VisionProcessor
 from vogue.engines.prompting import Reading, VisualKind
@@ -74,14 +77,46 @@ def test_answers_stream_and_end(mllm: MLLM) -> None:
 def test_cached_generation_equals_reading_the_whole_text_again(mllm: MLLM) -> None:
     patches = [mllm.processor.image(frame) for frame in READINGS[2].images]
     chat = mllm.tokenizer.question("s", [(p.kind, p.num_tokens) for p in patches], "what?")
-    said: list[int] = []
-    for token in mllm.generate(mllm._batch([chat.ids], patches, "left"), 6):
-        whole = mllm._batch([chat.ids + said], patches, "left")
+    row = Continuation(mllm._end, 6)
+    for _ in continue_rows(CachedRows(mllm, mllm._batch([chat.ids], patches, "left")), [row]):
+        pass
+    assert row.ids
+    for count, token in enumerate(row.ids):
+        whole = mllm._batch([chat.ids + row.ids[:count]], patches, "left")
         with torch.inference_mode():
             states = mllm._forward(whole, mllm._positions(whole))
             expected = int(mllm.model.lm_head(states[:, -1]).argmax(-1))
         assert token == expected
-        said.append(token)
+
+
+def test_answers_given_together_are_those_given_alone(mllm: MLLM) -> None:
+    together = mllm.answers(READINGS, 10)
+    assert together == ["".join(mllm.answer(reading, 10)) for reading in READINGS]
+
+
+def test_a_temperature_draws_by_its_seed(mllm: MLLM) -> None:
+    drawn = [mllm.answers(READINGS[:1], 24, Sampling(2.0, seed))[0] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] == "".join(mllm.answer(READINGS[0], 24, Sampling(2.0, 1)))
+
+
+SCHEMAS: list[dict[str, Any]] = [
+    {"type": "object", "properties": {"a": {"type": "string", "minLength": 1, "maxLength": 9}}, "required": ["a"]},
+    {"type": "integer", "minimum": 0, "maximum": 10},
+    {"enum": ["left", "right"]},
+    {"type": "array", "items": {"type": "string", "maxLength": 200}, "maxItems": 50},
+    {"type": "array", "items": {"enum": ["image1"]}, "minItems": 1, "maxItems": 2},
+]
+
+
+@pytest.mark.parametrize("budget", [1, 12, 40])
+def test_what_is_written_has_its_form_whatever_the_weights_say(mllm: MLLM, budget: int) -> None:
+    schemas = [{**schema, "additionalProperties": False} if "properties" in schema else schema for schema in SCHEMAS]
+    written = mllm.write(READINGS, schemas, budget)
+    for text, schema in zip(written, schemas, strict=True):
+        jsonschema.validate(json.loads(text), schema)
+        assert len(text.encode()) <= budget + 24
+    assert written[3:] == [mllm.write([r], [s], budget)[0] for r, s in zip(READINGS[3:], schemas[3:], strict=True)]
 
 
 def processor(**changes: int) -> VisionProcessor:
