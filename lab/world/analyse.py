@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .background import draw_background
-from .fit import Look, creature_looks, looks
-from .scene import CANVAS_PX, MOTIONS, Subject, trajectory
+from .fit import Look, Window, creature_looks, shape_looks
+from .path import clear_path, read_motion
+from .scene import CANVAS_PX
 from .segment import COLORLESS_STYLES, UNKNOWN, Track, find_backdrop, find_tracks, main_color
 
-_LOOK_FRAMES: Final = 5
+_LOOK_FRAMES: Final = 9
 _FLOOR: Final = 0.5
 _SIZE_BORDER_PX: Final = 10.0
-_GROWTH_WEIGHT_PX: Final = 12.0
-_MOTION_TOLERANCE_PX: Final = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +63,6 @@ def analyse(clip: NDArray[np.uint8], line_up: Sequence[int] = ()) -> ClipFacts:
     return ClipFacts(background, style, tuple(sorted(subjects, key=lambda subject: subject.x)))
 
 
-def read_motion(track: Track, num_frames: int) -> str:
-    """The motion whose path is nearest to a track's, or "unknown" when none is near."""
-    if num_frames == 1:
-        return "still"
-    frames = [blob.frame for blob in track.blobs]
-    path = np.array([(blob.x, blob.y, np.sqrt(blob.area)) for blob in track.blobs])  # [F, 3]
-    seen = np.column_stack([path[:, :2], _GROWTH_WEIGHT_PX * path[:, 2] / np.median(path[:2, 2])])
-    misfit = {}
-    for motion in MOTIONS:
-        ideal = trajectory(Subject("circle", "red", "plain", "large", 0.0, 0.0, motion), num_frames)[frames]
-        ideal[:, 2] *= _GROWTH_WEIGHT_PX / ideal[0, 2]
-        gap = seen - ideal
-        # Where it starts is not part of a motion; how large it starts is its own measure already.
-        gap[:, :2] -= gap[:, :2].mean(axis=0)
-        misfit[motion] = float(np.sqrt((gap**2).sum(axis=1).mean()))
-    best = min(misfit, key=lambda motion: misfit[motion])
-    return best if misfit[best] <= _MOTION_TOLERANCE_PX else UNKNOWN
-
-
 def _read(
     track: Track, clip: NDArray[np.uint8], empty: NDArray[np.uint8], style: str, line_up: Sequence[int]
 ) -> SubjectFacts:
@@ -93,33 +73,41 @@ def _read(
         radius = float(np.sqrt(first.area / 2.4)) * scale
         return SubjectFacts(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, first.x * scale, first.y * scale, radius, motion, None)
     color = main_color(clip, track, style) if track.color == UNKNOWN else track.color
-    best = _best_look(track, color, clip, empty, style, line_up)
-    radius = best.placement.radius * scale
+    best = likeliest(_looks(track, motion, color, clip, empty, style, line_up))
+    radius = best.radius * scale
     return SubjectFacts(
         shape=best.shape,
         color=UNKNOWN if best.creature is not None else color,
         material=best.material,
         size="large" if radius >= _SIZE_BORDER_PX else "small",
-        x=best.placement.x * scale,
-        y=best.placement.y * scale,
+        x=best.x * scale,
+        y=best.y * scale,
         radius=radius,
         motion=motion,
         creature=best.creature,
     )
 
 
-def _best_look(
-    track: Track, color: str, clip: NDArray[np.uint8], empty: NDArray[np.uint8], style: str, line_up: Sequence[int]
-) -> Look:
-    """The look that fits best over frames spread through the track, as it sits in the first of them."""
-    count = min(_LOOK_FRAMES, len(track.blobs))
-    chosen = [track.blobs[int(at)] for at in np.linspace(0, len(track.blobs) - 1, count)]
-    seen = [
-        looks(blob, color, clip[blob.frame], empty, style)
-        + (creature_looks(blob, clip[blob.frame], empty, style, line_up) if line_up else [])
-        for blob in chosen
-    ]
-    # The sum of logarithms: a smeared frame, which fits nothing well, then has less of a say than a sharp one.
-    total = np.log(np.array([[look.misfit for look in row] for row in seen]) + _FLOOR).sum(axis=0)
-    best = int(total.argmin())
-    return seen[0][best]
+def likeliest(found: Sequence[Look]) -> Look:
+    """The look that fits best over all frames, at the blur that suits it."""
+    misfits = np.stack([look.misfits for look in found])  # [L, B, F]
+    total = np.log(misfits + _FLOOR).sum(axis=2).min(axis=1)
+    return found[int(total.argmin())]
+
+
+def _looks(
+    track: Track,
+    motion: str,
+    color: str,
+    clip: NDArray[np.uint8],
+    empty: NDArray[np.uint8],
+    style: str,
+    line_up: Sequence[int],
+) -> list[Look]:
+    """All that a track could be, over frames spread through it."""
+    path = clear_path(track, motion, len(clip), clip.shape[1])
+    chosen = np.unique(np.linspace(0, len(track.blobs) - 1, _LOOK_FRAMES).round().astype(int))
+    blobs = [track.blobs[at] for at in chosen]
+    frames = clip[[blob.frame for blob in blobs]]
+    window = Window.cut(path.thinned(chosen), np.stack([blob.mask for blob in blobs]), frames, empty, style)
+    return shape_looks(window, color) + (creature_looks(window, line_up) if line_up else [])

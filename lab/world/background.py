@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene import CANVAS_PX, PLAIN_BACKGROUNDS
+from .scene import CANVAS_PX, PLAIN_BACKGROUNDS, SCREENS
 
 Field = NDArray[np.floating[Any]]
 
@@ -18,8 +18,9 @@ Field = NDArray[np.floating[Any]]
 @lru_cache(maxsize=64)
 def draw_background(name: str, size: int) -> NDArray[np.uint8]:
     """The background alone, uint8 [H, W, 3], read-only. Raises KeyError for an unknown name."""
-    if name in PLAIN_BACKGROUNDS:
-        picture = np.broadcast_to(np.array(PLAIN_BACKGROUNDS[name], np.float32), (size, size, 3))
+    flat = PLAIN_BACKGROUNDS.get(name) or SCREENS.get(name)
+    if flat is not None:
+        picture = np.broadcast_to(np.array(flat, np.float32), (size, size, 3))
     else:
         step = CANVAS_PX / size
         axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(step)

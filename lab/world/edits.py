@@ -14,6 +14,7 @@ from .scene import (
     BACKGROUNDS,
     CANVAS_PX,
     COLORS,
+    GREEN_SCREEN,
     MATERIALS,
     MOTIONS,
     SHAPES,
@@ -29,6 +30,9 @@ from .scene import (
 
 CORE_EDITS: Final = ("recolour", "delete", "swap", "style")
 EDIT_KINDS: Final = (*CORE_EDITS, "material", "size", "insert", "background", "motion")
+ALL_EDITS: Final = (*EDIT_KINDS, "green_screen")
+# Of these, clips are never trained on: what a model does to a clip it must have learned from pictures.
+PICTURE_ONLY_EDITS: Final = ("material", "size", "background", "green_screen")
 REGION_MARGIN_PX: Final = 2
 _CELL_CENTRES_PX: Final = (13.0, 32.0, 51.0)
 
@@ -56,7 +60,7 @@ def apply_edit(scene: Scene, edit: Edit) -> Scene:
     """The target scene."""
     if edit.kind == "style":
         return replace(scene, style=edit.value)
-    if edit.kind == "background":
+    if edit.kind in ("background", "green_screen"):
         return replace(scene, background=edit.value)
     if edit.kind == "insert" and edit.after is not None:
         return replace(scene, subjects=(*scene.subjects, edit.after))
@@ -71,7 +75,7 @@ def edited_region(scene: Scene, edit: Edit, num_frames: int, size: int = CANVAS_
     """
     if edit.kind == "style":
         return np.ones((num_frames, size, size), np.bool_)
-    if edit.kind == "background":
+    if edit.kind in ("background", "green_screen"):
         kept = np.zeros((num_frames, size, size), np.bool_)
         for actor in scene.subjects:
             kept |= coverage(actor, num_frames, size)
@@ -136,7 +140,7 @@ def _size(rng: np.random.Generator, scene: Scene) -> Edit | None:
     index, subject, others = _target(rng, scene)
     size = pick(rng, [s for s in SIZES if s != subject.size])
     after = replace(subject, size=size)
-    return Edit("size", index, subject, after, size) if _fits(after, others) else None
+    return Edit("size", index, subject, after, size) if fits(after, others) else None
 
 
 def _insert(rng: np.random.Generator, scene: Scene) -> Edit | None:
@@ -153,14 +157,21 @@ def _background(rng: np.random.Generator, scene: Scene) -> Edit:
     return Edit("background", None, None, None, background)
 
 
+def _green_screen(rng: np.random.Generator, scene: Scene) -> Edit | None:
+    if any(isinstance(actor, Subject) and actor.color == "green" for actor in scene.subjects):
+        return None
+    return Edit("green_screen", None, None, None, GREEN_SCREEN)
+
+
 def _motion(rng: np.random.Generator, scene: Scene) -> Edit | None:
     index, subject, others = _target(rng, scene)
     motion = pick(rng, [m for m in MOTIONS if m != subject.motion])
     after = replace(subject, motion=motion)
-    return Edit("motion", index, subject, after, motion) if _fits(after, others) else None
+    return Edit("motion", index, subject, after, motion) if fits(after, others) else None
 
 
-def _fits(subject: Subject, others: tuple[Actor, ...]) -> bool:
+def fits(subject: Actor, others: tuple[Actor, ...]) -> bool:
+    """True when a subject's motion stays inside the picture and clear of `others`."""
     low_x, high_x, low_y, high_y = room(subject.motion, subject.radius)
     inside = low_x <= subject.x <= high_x and low_y <= subject.y <= high_y
     return inside and apart(subject, others)
@@ -176,4 +187,5 @@ _SAMPLERS: Final = {
     "insert": _insert,
     "background": _background,
     "motion": _motion,
+    "green_screen": _green_screen,
 }

@@ -1,9 +1,14 @@
-"""Analysis by synthesis: which named shape, material or creature, drawn in this place, looks most like a blob."""
+"""Analysis by synthesis: which named shape, material or creature, drawn along a track, looks most like what is seen.
+
+A candidate is drawn in several frames at once. Its path is the track's own, so that only three numbers are free for the
+whole clip, a shift in x and y and a scale, and no frame can choose its own excuse. Candidates are compared sharp and
+blurred, since what is seen may have gone through a codec.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final
@@ -12,183 +17,234 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .creature import paint_creature
+from .path import Path
 from .render import INK_SHADE, ink
 from .scene import COLORS, MATERIALS, SHAPES
-from .segment import Blob, close
+from .segment import close
 from .shape import distance
 from .style import TILE_PX, apply_style
 
 Field = NDArray[np.floating[Any]]
 Clip = NDArray[np.uint8]
+Paint = Callable[[Field, Field, Field], tuple[Field, Field]]
+"""Offsets in pixels from the centre and the radius in pixels, to colour […, 3] and opacity […]."""
 
-# A search in two rounds, coarse then fine, over radius and centre.
-_FINENESS: Final = (1.0, 0.4)
-_SHIFT_PX: Final = 0.8
-_STRETCH: Final = 0.08
-_REFINED: Final = 8
-_MARGIN_PX: Final = 3
+# Searches go from coarse to fine, over shift and scale; the first by outline alone, the last by pixels.
+_OUTLINE_STEPS: Final = (1.0, 0.5)
+_PIXEL_STEPS: Final = (0.75, 0.35)
+_SHIFT_PX: Final = 1.0
+_STRETCH: Final = 0.10
+_SEARCH_FRAMES: Final = 4
+# How often a candidate is smoothed with weights 1-2-1: sharp, and as a codec leaves small things (σ up to 2 px).
+_BLURS: Final = (0, 1, 2, 4, 8)
+_SEARCH_BLUR: Final = 2
+_MARGIN_PX: Final = 4
 _UNIT_PX: Final = 24.0
 _STOOD_OFF: Final = 90.0
+_FLOOR: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a hypothesis fits a blob best; centre and radius in pixels of the picture, overlap 0–1."""
+    """Where a candidate fits a track best: shift of its centre in pixels, and scale, from what area and middle suggest."""
 
-    x: float
-    y: float
-    radius: float
-    overlap: float
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a blob looks like: a shape and a material, or a creature out of the line-up; misfit in grey levels."""
+    """What a track looks like: a shape and a material, or a creature out of the line-up.
+
+    `misfits` [B, F] are mean differences in grey levels for each blur and frame; centre and radius are those in the track's
+    first frame, in pixels.
+    """
 
     shape: str
     material: str
     creature: int | None
-    misfit: float
-    placement: Placement
-
-
-def place_shape(shape: str, blob: Blob) -> Placement:
-    """Align a shape with a blob by area and centre of mass, then by overlap over small shifts and stretches."""
-    area, off_x, off_y = _unit(shape)
-    radius = float(np.sqrt(blob.area / area))
-    best = Placement(blob.x - off_x * radius, blob.y - off_y * radius, radius, -1.0)
-    for fineness in _FINENESS:
-        best = _nearby(shape, blob, best, fineness)
-    return best
-
-
-def _nearby(shape: str, blob: Blob, start: Placement, fineness: float) -> Placement:
-    rows, columns = _frame(blob)
-    radii, x, y = (axis[:, None, None] for axis in _trials(start, fineness))  # [S, 1, 1]
-    drawn = distance(shape, (columns - x) / radii, (rows - y) / radii) <= 0  # [S, n, n]
-    seen = blob.mask[_box(rows, columns)]
-    both = (drawn & seen).sum(axis=(1, 2))
-    overlap = both / np.maximum(drawn.sum(axis=(1, 2)) + seen.sum() - both, 1)
-    best = int(overlap.argmax())
-    return Placement(float(x[best, 0, 0]), float(y[best, 0, 0]), float(radii[best, 0, 0]), float(overlap[best]))
-
-
-def _trials(start: Placement, fineness: float) -> tuple[Field, Field, Field]:
-    """Radii and centres around a placement, the placement itself first so that it wins ties."""
-    grid = sorted(itertools.product((0.0, -1.0, 1.0), repeat=3), key=lambda step: sum(map(abs, step)))
-    steps = np.array(grid, np.float32) * np.float32(fineness)  # [27, 3]
-    return (
-        np.float32(start.radius) * (1 + np.float32(_STRETCH) * steps[:, 0]),
-        np.float32(start.x) + np.float32(_SHIFT_PX) * steps[:, 1],
-        np.float32(start.y) + np.float32(_SHIFT_PX) * steps[:, 2],
-    )
-
-
-def looks(blob: Blob, color: str, frame: Clip, empty: Clip, style: str) -> list[Look]:
-    """Every named shape in every material of a colour, drawn where it fits the blob best, with its misfit.
-
-    `empty` is the background alone, without style [H, W, 3]; candidates are drawn on it and then styled.
-    """
-    scenery = _Scenery.cut(blob, frame, empty, style)
-    found = [_draw_all(scenery, shape, color, _only(place_shape(shape, blob))) for shape in SHAPES]
-    # Ink of the background's colour bites into masks; what looks best so far is placed again by its pixels.
-    for fineness in _FINENESS:
-        ranked = sorted(range(len(SHAPES)), key=lambda index: min(look.misfit for look in found[index]))
-        for index in ranked[:_REFINED]:
-            start = min(found[index], key=lambda look: look.misfit).placement
-            found[index] = _draw_all(scenery, SHAPES[index], color, _trials(start, fineness))
-    return [look for row in found for look in row]
+    misfits: Field
+    x: float
+    y: float
+    radius: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Scenery:
-    """The part of a picture around a blob: as seen, as it would be without the blob, and its pixels' centres."""
+class Window:
+    """The surroundings of a track in some of its frames: as seen, as they would be without it, and pixel centres."""
 
-    seen: Field  # [n, m, 3]
-    under: Field  # [n, m, 3]
-    rows: Field  # [1, n, 1]
-    columns: Field  # [1, 1, m]
+    seen: Field  # [F, n, m, 3]
+    under: Field  # [F, n, m, 3]
+    mask: NDArray[np.bool_]  # [F, n, m]
+    rows: Field  # [F, n, 1]
+    columns: Field  # [F, 1, m]
+    path: Path
     style: str
 
     @classmethod
-    def cut(cls, blob: Blob, frame: Clip, empty: Clip, style: str) -> _Scenery:
-        rows, columns = _frame(blob)
-        box = _box(rows, columns)
-        return cls(frame[box].astype(np.float32), empty[box].astype(np.float32), rows, columns, style)
+    def cut(cls, path: Path, masks: NDArray[np.bool_], clip: Clip, empty: Clip, style: str) -> Window:
+        """Cut boxes of one size around `masks` [F, H, W] out of `clip` [F, H, W, 3], along the tiles of a mosaic."""
+        spans = []
+        for axis, end in ((2, masks.shape[1]), (1, masks.shape[2])):
+            flat = masks.any(axis=axis)  # [F, side]
+            low = np.maximum(flat.argmax(axis=1) - _MARGIN_PX, 0) // TILE_PX * TILE_PX
+            high = end - flat[:, ::-1].argmax(axis=1) + _MARGIN_PX
+            side = min(int((high - low).max()) + TILE_PX - 1, end) // TILE_PX * TILE_PX
+            corner = np.minimum(low, (end - side) // TILE_PX * TILE_PX)
+            spans.append(corner[:, None] + np.arange(side))
+        down, across = spans[0][:, :, None], spans[1][:, None, :]
+        at = np.arange(len(clip))[:, None, None]
+        return cls(
+            clip[at, down, across].astype(np.float32),
+            empty[down, across].astype(np.float32),
+            masks[at, down, across],
+            down.astype(np.float32) + np.float32(0.5),
+            across.astype(np.float32) + np.float32(0.5),
+            path,
+            style,
+        )
 
-    def misfit(self, colour: Field, alpha: Field) -> Field:
-        """Mean truncated difference of drawn candidates [S, n, m, 3], [S, n, m] from what is seen: [S]."""
+    def thinned(self, count: int) -> Window:
+        """The same with at most `count` frames, spread evenly."""
+        kept = np.unique(np.linspace(0, len(self.seen) - 1, count).round().astype(int))
+        return Window(
+            self.seen[kept], self.under[kept], self.mask[kept], self.rows[kept], self.columns[kept],
+            self.path.thinned(kept), self.style,
+        )  # fmt: skip
+
+    def misfit(self, colour: Field, alpha: Field, blurs: Sequence[int]) -> Field:
+        """Mean differences in grey levels between candidates [S, F, n, m(, 3)] and what is seen: [len(blurs), S, F]."""
         drawn = self.under + alpha[..., None] * (colour - self.under)
         if self.style != "none":
-            drawn = apply_style((drawn + np.float32(0.5)).astype(np.uint8), self.style).astype(np.float32)
-        # Truncated: a ragged patch of wrong colour should not outweigh the outline.
-        gap = drawn - self.seen
-        # Softened: what a codec moved by a pixel is not missing.
-        gap = gap[:, 1:-1] * 0.5 + (gap[:, 2:] + gap[:, :-2]) * 0.25
-        gap = gap[:, :, 1:-1] * 0.5 + (gap[:, :, 2:] + gap[:, :, :-2]) * 0.25
-        misfit: Field = np.minimum(np.abs(gap), np.float32(_STOOD_OFF)).mean(axis=(1, 2, 3))
-        return misfit
+            shown = apply_style((drawn + np.float32(0.5)).astype(np.uint8).reshape(-1, *drawn.shape[2:]), self.style)
+            drawn = shown.astype(np.float32).reshape(drawn.shape)
+        found, smoothed = [], 0
+        for blur in blurs:
+            for _ in range(blur - smoothed):
+                drawn = _soften(drawn)
+            smoothed = blur
+            gap = _soften(drawn - self.seen)
+            # Truncated: a ragged patch of wrong colour should not outweigh the outline.
+            found.append(np.minimum(np.abs(gap), np.float32(_STOOD_OFF)).mean(axis=(2, 3, 4)))
+        return np.stack(found)
 
 
-def _draw_all(scenery: _Scenery, shape: str, color: str, trials: tuple[Field, Field, Field]) -> list[Look]:
-    """A shape's best look in each material over some placements."""
-    radii, x, y = (axis[:, None, None] for axis in trials)
-    u, v = scenery.columns - x, scenery.rows - y
-    alpha = np.clip(np.float32(0.5) - distance(shape, u / radii, v / radii) * radii, 0, 1)
-    full = np.array(COLORS[color], np.float32)
+def shape_looks(window: Window, color: str) -> list[Look]:
+    """Every named shape in every material of a colour, drawn where it fits best, with its misfit."""
     found = []
-    for material in MATERIALS:
-        surface = full * (1 - np.float32(1 - INK_SHADE) * ink(material, u, v, 1.0)[..., None])
-        misfit = scenery.misfit(surface, alpha)
-        best = int(misfit.argmin())
-        at = Placement(float(trials[1][best]), float(trials[2][best]), float(trials[0][best]), 0.0)
-        found.append(Look(shape, material, None, float(misfit[best]), at))
-    return found
-
-
-def _only(at: Placement) -> tuple[Field, Field, Field]:
-    radius, x, y = (np.array([value], np.float32) for value in (at.radius, at.x, at.y))
-    return radius, x, y
-
-
-def creature_looks(blob: Blob, frame: Clip, empty: Clip, style: str, line_up: Sequence[int]) -> list[Look]:
-    """Every creature of a line-up, drawn where it fits best, with its misfit."""
-    scenery = _Scenery.cut(blob, frame, empty, style)
-    found = []
-    for identity in line_up:
-        area, off_x, off_y = _unit_creature(identity)
-        radius = float(np.sqrt(blob.area / area))
-        at = Placement(blob.x - off_x * radius, blob.y - off_y * radius, radius, 0.0)
-        best = float("inf")
-        for fineness in _FINENESS:
-            trials = _trials(at, fineness)
-            radii, x, y = (axis[:, None, None] for axis in trials)
-            u, v = (scenery.columns - x) / radii, (scenery.rows - y) / radii
-            misfit = scenery.misfit(*paint_creature(identity, u, v, radii))
-            pick = int(misfit.argmin())
-            best = float(misfit[pick])
-            at = Placement(float(trials[1][pick]), float(trials[2][pick]), float(trials[0][pick]), 0.0)
-        found.append(Look("creature", "plain", identity, best, at))
-    return found
-
-
-def _box(rows: Field, columns: Field) -> tuple[slice, slice]:
-    return slice(int(rows[0, 0, 0]), int(rows[0, -1, 0]) + 1), slice(int(columns[0, 0, 0]), int(columns[0, 0, -1]) + 1)
-
-
-def _frame(blob: Blob) -> tuple[Field, Field]:
-    """Pixel centres of a box around the blob, cut along mosaic tiles: rows [1, n, 1] and columns [1, 1, m]."""
-    rows, columns = np.nonzero(blob.mask)
-    down, across = (
-        np.arange(
-            max(0, int(axis.min()) - _MARGIN_PX) // TILE_PX * TILE_PX,
-            min(end, -(-(int(axis.max()) + 1 + _MARGIN_PX) // TILE_PX) * TILE_PX),
-            dtype=np.float32,
+    few = window.thinned(_SEARCH_FRAMES)
+    for shape in SHAPES:
+        at = _by_outline(few, lambda u, v, r, shape=shape: distance(shape, u / r, v / r), _unit(shape))
+        paints = {material: _shape_paint(shape, color, material) for material in MATERIALS}
+        best = min(
+            paints, key=lambda material: _misfits(few, paints[material], _unit(shape), [at], [_SEARCH_BLUR]).sum()
         )
-        + np.float32(0.5)
-        for axis, end in zip((rows, columns), blob.mask.shape, strict=True)
-    )
-    return down[None, :, None], across[None, None, :]
+        at = _by_pixels(few, paints[best], _unit(shape), at)
+        for material, paint in paints.items():
+            misfits = _misfits(window, paint, _unit(shape), [at], _BLURS)[:, 0]
+            found.append(_look(window, shape, material, None, misfits, at, _unit(shape)))
+    return found
+
+
+def creature_looks(window: Window, line_up: Sequence[int]) -> list[Look]:
+    """Every creature of a line-up, drawn where it fits best, with its misfit."""
+    found = []
+    few = window.thinned(_SEARCH_FRAMES)
+    for identity in line_up:
+        unit, paint = _unit_creature(identity), _creature_paint(identity)
+        at = _by_pixels(few, paint, unit, Placement())
+        misfits = _misfits(window, paint, unit, [at], _BLURS)[:, 0]
+        found.append(_look(window, "creature", "plain", identity, misfits, at, unit))
+    return found
+
+
+def _by_outline(
+    window: Window, depth: Callable[[Field, Field, Field], Field], unit: tuple[float, float, float]
+) -> Placement:
+    """The placement whose outline overlaps the masks best."""
+    best = Placement()
+    for step in _OUTLINE_STEPS:
+        trials = _trials(best, step)
+        drawn = depth(*_offsets(window, unit, trials)) <= 0  # [S, F, n, m]
+        both = (drawn & window.mask).sum(axis=(1, 2, 3))
+        either = (drawn | window.mask).sum(axis=(1, 2, 3))
+        best = trials[int((both / np.maximum(either, 1)).argmax())]
+    return best
+
+
+def _by_pixels(window: Window, paint: Paint, unit: tuple[float, float, float], start: Placement) -> Placement:
+    best = start
+    for step in _PIXEL_STEPS:
+        trials = _trials(best, step)
+        misfits = _misfits(window, paint, unit, trials, [_SEARCH_BLUR])[0]  # [S, F]
+        best = trials[int(np.log(misfits + _FLOOR).sum(axis=1).argmin())]
+    return best
+
+
+def _misfits(
+    window: Window, paint: Paint, unit: tuple[float, float, float], trials: Sequence[Placement], blurs: Sequence[int]
+) -> Field:
+    return window.misfit(*paint(*_offsets(window, unit, trials)), blurs)
+
+
+def _offsets(
+    window: Window, unit: tuple[float, float, float], trials: Sequence[Placement]
+) -> tuple[Field, Field, Field]:
+    """Offsets of all pixels from the centre, [S, F, 1, m] and [S, F, n, 1], and radii [S, F, 1, 1]."""
+    moved = np.array([(at.shift_x, at.shift_y, at.scale) for at in trials], np.float32)  # [S, 3]
+    x, y, radius = (axis[..., None, None] for axis in _centres(window.path, unit, moved))
+    return window.columns - x, window.rows - y, radius
+
+
+def _centres(path: Path, unit: tuple[float, float, float], moved: Field) -> tuple[Field, Field, Field]:
+    """Centres and radii [S, F] of a shape of given area and middle, under some shifts and scales [S, 3]."""
+    area, off_x, off_y = unit
+    radius = np.float32(area**-0.5) * path.extent  # [F]
+    off = radius.mean() if path.ideal else radius
+    x = path.x - np.float32(off_x) * off + moved[:, :1]
+    y = path.y - np.float32(off_y) * off + moved[:, 1:2]
+    return x, y, radius * moved[:, 2:]
+
+
+def _look(
+    window: Window, shape: str, material: str, creature: int | None, misfits: Field, at: Placement,
+    unit: tuple[float, float, float],
+) -> Look:  # fmt: skip
+    moved = np.array([(at.shift_x, at.shift_y, at.scale)], np.float32)
+    x, y, radius = (float(axis[0, 0]) for axis in _centres(window.path, unit, moved))
+    return Look(shape, material, creature, misfits, x, y, radius)
+
+
+def _trials(start: Placement, step: float) -> list[Placement]:
+    """Placements around one, that itself first so that it wins ties."""
+    grid = sorted(itertools.product((0.0, -step, step), repeat=3), key=lambda by: sum(map(abs, by)))
+    return [
+        Placement(start.shift_x + _SHIFT_PX * x, start.shift_y + _SHIFT_PX * y, start.scale * (1 + _STRETCH * stretch))
+        for x, y, stretch in grid
+    ]
+
+
+def _shape_paint(shape: str, color: str, material: str) -> Paint:
+    full = np.array(COLORS[color], np.float32)
+
+    def paint(u: Field, v: Field, radius: Field) -> tuple[Field, Field]:
+        alpha = np.clip(np.float32(0.5) - distance(shape, u / radius, v / radius) * radius, 0, 1)
+        return full * (1 - np.float32(1 - INK_SHADE) * ink(material, u, v, 1.0)[..., None]), alpha
+
+    return paint
+
+
+def _creature_paint(identity: int) -> Paint:
+    return lambda u, v, radius: paint_creature(identity, u / radius, v / radius, radius)
+
+
+def _soften(field: Field) -> Field:
+    """Smooth rows and columns of […, n, m, 3] with weights 1-2-1, edges repeated."""
+    wide = np.concatenate([field[..., :1, :, :], field, field[..., -1:, :, :]], axis=-3)
+    field = wide[..., 1:-1, :, :] * np.float32(0.5) + (wide[..., 2:, :, :] + wide[..., :-2, :, :]) * np.float32(0.25)
+    wide = np.concatenate([field[..., :1, :], field, field[..., -1:, :]], axis=-2)
+    return wide[..., 1:-1, :] * np.float32(0.5) + (wide[..., 2:, :] + wide[..., :-2, :]) * np.float32(0.25)
 
 
 def _grid() -> tuple[Field, Field]:

@@ -23,6 +23,7 @@ from .phrasings import (
     Phrasings,
 )
 from .scene import CANVAS_PX, Actor, Creature, Scene, Subject, pick
+from .templates import GREEN_SCREEN
 
 _SAY_SIZE: Final = 0.5
 _SAY_PLACE: Final = 0.35
@@ -36,11 +37,11 @@ def caption(scene: Scene, rng: np.random.Generator, *, video: bool, split: str =
     where = background_where(scene.background, rng)
     # Three subjects with all that could be said of them would make a sentence nobody says.
     crowded = len(scene.subjects) > 2
-    nouns = [_noun(actor, rng, size=not crowded) + ("" if crowded else _place(actor, rng)) for actor in scene.subjects]
+    nouns = [noun(actor, rng, size=not crowded) + ("" if crowded else _place(actor, rng)) for actor in scene.subjects]
     if not video:
-        return _fill(IMAGE_CAPTIONS, split, rng, nouns=_join(nouns, " and "), where=where)
-    finite, gerund = _clauses(nouns, [actor.motion for actor in scene.subjects], rng)[:2]
-    return _fill(VIDEO_CAPTIONS, split, rng, finite=finite, gerund=gerund, where=where)
+        return fill(IMAGE_CAPTIONS, split, rng, nouns=join(nouns, " and "), where=where)
+    finite, gerund = clauses(nouns, [actor.motion for actor in scene.subjects], rng)[:2]
+    return fill(VIDEO_CAPTIONS, split, rng, finite=finite, gerund=gerund, where=where)
 
 
 def animation(scene: Scene, rng: np.random.Generator, *, split: str = "train") -> str:
@@ -48,8 +49,8 @@ def animation(scene: Scene, rng: np.random.Generator, *, split: str = "train") -
     moving = [actor for actor in scene.subjects if actor.motion != "still"] or list(scene.subjects)
     alone = len(scene.subjects) == 1 and rng.random() < _SAY_IT
     names = ["it"] if alone else [reference(actor, rng) for actor in moving]
-    finite, gerund, base = _clauses(names, [actor.motion for actor in moving], rng)
-    return _fill(ANIMATIONS, split, rng, finite=finite, gerund=gerund, base=base)
+    finite, gerund, base = clauses(names, [actor.motion for actor in moving], rng)
+    return fill(ANIMATIONS, split, rng, finite=finite, gerund=gerund, base=base)
 
 
 def instruction(
@@ -60,11 +61,13 @@ def instruction(
     before: Actor | None = None,
     after: Actor | None = None,
     value: str = "",
+    place: str = "",
     split: str = "train",
 ) -> str:
     """The sentence that asks for an edit.
 
-    `before` is the subject it touches, `after` what that becomes or what is inserted, `value` the new style or background.
+    `before` is the subject it touches, `after` what that becomes or what is inserted, `value` the new style or background,
+    `place` where to insert it, if not in words of the picture's thirds.
     Raises KeyError for an unknown kind.
     """
     words = {"media": "video" if video else "picture"}
@@ -75,17 +78,17 @@ def instruction(
     elif kind == "background":
         words["new"] = SCENERY_NOUNS.get(value, f"plain {value}")
     elif kind in ("swap", "insert") and after is not None:
-        words["new"] = _noun(after, rng, size=kind == "insert")
-        words["place"] = PLACES[place_cell(after)]
+        words["new"] = noun(after, rng, size=kind == "insert")
+        words["place"] = place or PLACES[place_cell(after)]
     elif kind == "motion" and after is not None:
-        words["finite"], words["gerund"], words["base"] = _clauses([words["it"]], [after.motion], rng)
+        words["finite"], words["gerund"], words["base"] = clauses([words["it"]], [after.motion], rng)
     elif isinstance(after, Subject):
         words["new"] = {
             "recolour": after.color,
             "material": after.material,
             "size": pick(rng, ("larger", "bigger")) if after.size == "large" else "smaller",
         }.get(kind, "")
-    return _fill(EDITS[kind], split, rng, **words)
+    return fill(GREEN_SCREEN if kind == "green_screen" else EDITS[kind], split, rng, **words)
 
 
 def reference(actor: Actor, rng: np.random.Generator) -> str:
@@ -109,7 +112,8 @@ def place_cell(actor: Actor) -> tuple[int, int]:
     return column, row
 
 
-def _noun(actor: Actor, rng: np.random.Generator, *, size: bool = True) -> str:
+def noun(actor: Actor, rng: np.random.Generator, *, size: bool = True) -> str:
+    """Names a subject that is new, with its material where it has one: "a small striped red star"."""
     if isinstance(actor, Creature):
         return f"a {actor.size} creature"
     words = [actor.color, actor.shape]
@@ -125,20 +129,22 @@ def _place(actor: Actor, rng: np.random.Generator) -> str:
     return f" {PLACES[place_cell(actor)]}" if rng.random() < _SAY_PLACE else ""
 
 
-def _clauses(names: list[str], motions: list[str], rng: np.random.Generator) -> tuple[str, str, str]:
+def clauses(names: list[str], motions: list[str], rng: np.random.Generator) -> tuple[str, str, str]:
     """Finite, gerund and base clauses of the same wording, joined over the subjects."""
     forms = [MOTION_WORDS[motion][int(rng.integers(len(MOTION_WORDS[motion])))] for motion in motions]
     joint = pick(rng, (" and ", " while ")) if len(names) == 2 else " and "
     finite, gerund, base = (
-        _join([f"{name} {form[case]}" for name, form in zip(names, forms, strict=True)], glue)
+        join([f"{name} {form[case]}" for name, form in zip(names, forms, strict=True)], glue)
         for case, glue in enumerate((joint, " and ", " and "))
     )
     return finite, gerund, base
 
 
-def _join(parts: list[str], glue: str) -> str:
+def join(parts: list[str], glue: str) -> str:
+    """Parts in one enumeration, the last joined by `glue`."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + glue + parts[-1]
 
 
-def _fill(phrasings: Phrasings, split: str, rng: np.random.Generator, **words: str) -> str:
+def fill(phrasings: Phrasings, split: str, rng: np.random.Generator, **words: str) -> str:
+    """One of a template's sentences of a split, its gaps filled."""
     return pick(rng, phrasings.of(split)).format(**words)

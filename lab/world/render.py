@@ -29,7 +29,7 @@ def render(scene: Scene, num_frames: int = CLIP_FRAMES, size: int = CANVAS_PX) -
     clip = np.empty((num_frames, size, size, 3), np.uint8)
     clip[:] = draw_background(scene.background, size)
     for actor in scene.subjects:
-        _compose(clip, actor)
+        compose(clip, actor)
     return apply_style(clip, scene.style)
 
 
@@ -41,7 +41,8 @@ def coverage(actor: Actor, num_frames: int = CLIP_FRAMES, size: int = CANVAS_PX)
     return mask
 
 
-def _compose(clip: NDArray[np.uint8], actor: Actor) -> None:
+def compose(clip: NDArray[np.uint8], actor: Actor) -> None:
+    """Draw a subject into a clip [T, H, W, 3], in place."""
     num_frames, size = clip.shape[:2]
     # What does not move is drawn once.
     drawn_frames = 1 if actor.motion == "still" else num_frames

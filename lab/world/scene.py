@@ -42,6 +42,9 @@ PLAIN_BACKGROUNDS: Final[dict[str, tuple[int, int, int]]] = {
 }
 SCENIC_BACKGROUNDS: Final = ("sky", "meadow", "night", "bricks")
 BACKGROUNDS: Final = (*PLAIN_BACKGROUNDS, *SCENIC_BACKGROUNDS)
+# What an edit may put behind the subjects; no scene is drawn with it by chance.
+GREEN_SCREEN: Final = "green screen"
+SCREENS: Final[dict[str, tuple[int, int, int]]] = {GREEN_SCREEN: (0, 214, 66)}
 STYLES: Final = ("none", "outline", "mosaic", "sepia", "night", "blueprint")
 
 TRAVEL_PX: Final = 26.0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .background import draw_background
 from .edits import widen
 from .render import INK_SHADE
-from .scene import BACKGROUNDS, CLIP_FRAMES, COLORS, PLAIN_BACKGROUNDS, STYLES
+from .scene import BACKGROUNDS, CLIP_FRAMES, COLORS, PLAIN_BACKGROUNDS, SCREENS, STYLES
 from .style import TILE_PX, apply_style
 
 Clip = NDArray[np.uint8]
@@ -72,7 +72,7 @@ def find_backdrop(clip: Clip) -> tuple[str, str, Clip]:
     misfit = np.minimum(np.abs(pictures - still), _OUTLIER).mean(axis=(1, 2, 3))
     best = int(misfit.argmin())
     background, style = names[best]
-    if style in ("none", "mosaic") and background in PLAIN_BACKGROUNDS:
+    if style in ("none", "mosaic") and background in (*PLAIN_BACKGROUNDS, *SCREENS):
         # On a flat colour tiles show on the subjects only, so that the backdrop cannot tell.
         style = "mosaic" if _tiled(clip, pictures[best]) else "none"
         best = names.index((background, style))
@@ -128,7 +128,7 @@ def color_distance(pixels: NDArray[np.float32], style: str) -> NDArray[np.float3
 
 @lru_cache(maxsize=4)
 def _backdrops(size: int) -> tuple[list[tuple[str, str]], NDArray[np.float32]]:
-    names = [(background, style) for style in STYLES for background in BACKGROUNDS]
+    names = [(background, style) for style in STYLES for background in (*BACKGROUNDS, *SCREENS)]
     drawn = [apply_style(draw_background(background, size)[None], style)[0] for background, style in names]
     return names, np.stack(drawn).astype(np.float32)
 
