@@ -18,6 +18,7 @@ from vogue.schemas.errors import (
 )
 from vogue.schemas.jobs import Stage, StoredAsset
 from vogue.schemas.plan import Plan
+from vogue.schemas.recipes import Recipe, RecipeInput
 from vogue.schemas.references import MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest, JobSpec, VisualInput
 from vogue.schemas.stages import (
@@ -226,6 +227,21 @@ def _audio_source(state: FlowState, spec: JobSpec) -> PreparedVisual | None:
     return source if source is not None and source.has_audio and source.original and spec.makes_video else None
 
 
+def _recipe(state: FlowState, spec: JobSpec) -> Recipe:
+    """How the result was made, as far as the flow knows it."""
+    request = request_of(state)
+    ids = {visual.tag: visual.upload_id for visual in request.visuals}
+    return Recipe(
+        asked=request.instruction,
+        plan=Plan.model_validate(state["plan"]) if "plan" in state else None,
+        spec=spec,
+        inputs=tuple(
+            RecipeInput(tag=visual.tag, role=visual.role, kind=visual.kind, asset_id=ids[visual.tag])
+            for visual in _seen(state)
+        ),
+    )
+
+
 async def decode(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     """Latents → frames and a file that plays."""
     flow, spec = runtime.context, spec_of(state)
@@ -238,7 +254,7 @@ async def decode(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
             kind=MediaKind.VIDEO if spec.makes_video else MediaKind.IMAGE,
             fps=spec.fps,
             audio_from=sound.original if sound is not None else None,
-            comment=f"VOGUE {flow.preset.name} {spec.task} seed {spec.seed}",
+            recipe=_recipe(state, spec),
         )
     )
     return FlowState(decoded=dump(decoded.model_copy(update={"latents": latents})))

@@ -13,6 +13,7 @@ from typing import Protocol
 from .jobs import Asset, Job, JobEvent, StoredAsset
 from .plan import Plan, PlanDecision, Review
 from .queries import Idempotency, PageQuery
+from .recipes import Maker, Replay, ReplayRequest
 from .references import Artifact, PreparedVisual, TensorRef
 from .requests import GenerationRequest
 from .sessions import (
@@ -136,6 +137,10 @@ class Codec(Protocol):
         """A small picture of latents on the way."""
         ...
 
+    async def maker(self) -> Maker:
+        """What makes the pixels here, as recipes name it."""
+        ...
+
     async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
         """Hold two results' frames, uint8 [T, H, W, 3], against each other."""
         ...
@@ -215,6 +220,15 @@ class Orchestrator(Protocol):
 
         Raises:
             IdempotencyConflict: the key belongs to another request.
+        """
+        ...
+
+    async def replay(self, request: ReplayRequest) -> Replay:
+        """Make a file again from its recipe.
+
+        Raises:
+            ReplayMismatch: this server would make other pixels.
+            AssetNotFound: an input is not here, and nothing replaces it.
         """
         ...
 

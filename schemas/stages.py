@@ -14,6 +14,7 @@ from .base import Message
 from .config import Role, Task
 from .jobs import ErrorInfo
 from .plan import PlanChoice
+from .recipes import Recipe
 from .references import Artifact, Lossless, MediaKind, PreparedVisual, Tag, TensorRef
 from .requests import VisualInput
 
@@ -191,13 +192,16 @@ class DenoiseEvent(Message):
 
 
 class DecodeRequest(Message):
-    """Latents to pixels and to a file that people can play. Audio is taken from `audio_from` and cut to the clip."""
+    """Latents to pixels and to a file that people can play. Audio is taken from `audio_from` and cut to the clip.
+
+    Files carry the `recipe`, with who made them filled in.
+    """
 
     latents: TensorRef
     kind: MediaKind
     fps: PositiveFloat
     audio_from: Artifact | None = None
-    comment: str = ""
+    recipe: Recipe | None = None
 
 
 class PreviewRequest(Message):

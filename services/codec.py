@@ -27,6 +27,7 @@ from vogue.engines.models.vae import VAE
 from vogue.engines.preprocess import causal_frames, fit_source, frames_of
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import MediaUnreadable
+from vogue.schemas.recipes import RECIPE_KEYWORD, Maker, dump_recipe
 from vogue.schemas.references import Artifact, Lossless, MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.stages import (
     DecodedMedia,
@@ -197,19 +198,20 @@ class CodecService:
 
     def _write(self, frames: NDArray[np.uint8], request: DecodeRequest) -> DecodedMedia:
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
-            poster = self._picture(frames[0], Path(folder) / "poster.png")
+            recipe = None
+            if request.recipe is not None:
+                recipe = dump_recipe(request.recipe.model_copy(update={"maker": self._place.maker})) or None
+            poster = self._picture(frames[0], Path(folder) / "poster.png", recipe)
             media = poster
             if request.kind is MediaKind.VIDEO:
                 path = Path(folder) / "clip.mp4"
                 sound = self._blobs.path(request.audio_from) if request.audio_from is not None else None
-                write_video(
-                    frames, request.fps, path, audio_from=sound, comment=request.comment or None, limits=self._limits
-                )
+                write_video(frames, request.fps, path, audio_from=sound, comment=recipe, limits=self._limits)
                 media = self._blobs.put_file(path, "video/mp4")
             return DecodedMedia(frames=self._blobs.put_tensor(frames), media=media, poster=poster)
 
-    def _picture(self, frame: NDArray[np.uint8], path: Path) -> Artifact:
-        write_image(frame, path)
+    def _picture(self, frame: NDArray[np.uint8], path: Path, recipe: str | None = None) -> Artifact:
+        write_image(frame, path, texts={RECIPE_KEYWORD: recipe} if recipe is not None else None)
         return self._blobs.put_file(path, "image/png")
 
     async def preview(self, request: PreviewRequest) -> Artifact:
@@ -238,6 +240,10 @@ class CodecService:
         clip = read_video(path, self._limits, max_frames=MAX_CELLS, stride=every, size=size)
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
             return self._picture(grid(clip.frames), Path(folder) / "sheet.png")
+
+    async def maker(self) -> Maker:
+        """What makes the pixels here."""
+        return self._place.maker
 
     async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
         """Hold two results' frames against each other."""

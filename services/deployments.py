@@ -22,6 +22,7 @@ from vogue.schemas.errors import ServiceError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
 from vogue.schemas.plan import Plan, PlanDecision, Review
 from vogue.schemas.queries import Idempotency, PageQuery
+from vogue.schemas.recipes import Maker, Replay, ReplayRequest
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
 from vogue.schemas.stages import (
@@ -193,6 +194,10 @@ class CodecDeployment(_EngineShell):
         """See `Codec.preview`."""
         return await self._service.preview(request)
 
+    async def maker(self) -> Maker:
+        """See `Codec.maker`."""
+        return await self._service.maker()
+
     async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
         """See `Codec.compare`."""
         return await self._service.compare(a, b)
@@ -274,6 +279,10 @@ class OrchestratorDeployment(SessionCalls, _Shell):
     async def sheet(self, asset_id: str) -> Artifact:
         """See `Orchestrator.sheet`."""
         return await self._service.sheet(asset_id)
+
+    async def replay(self, request: ReplayRequest) -> Replay:
+        """See `Orchestrator.replay`."""
+        return await self._service.replay(request)
 
     async def counts(self) -> builtins.list[ActionCount]:
         """See `Orchestrator.counts`."""

@@ -18,6 +18,7 @@ from vogue.graph.state import Ports
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import LimitExceeded, MediaUnreadable
 from vogue.schemas.plan import Plan, PlanStep, Review
+from vogue.schemas.recipes import Maker
 from vogue.schemas.references import Artifact, MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.stages import (
     AnswerRequest,
@@ -257,6 +258,11 @@ class FakeCodec:
     async def sheet(self, original: Artifact) -> Artifact:
         """All frames in a grid, at their own size."""
         return self._blobs.put(netpbm(grid(self._frames(original))[None]), "image/x-portable-pixmap")
+
+    async def maker(self) -> Maker:
+        """A fake."""
+        nothing = "0" * 64
+        return Maker(vogue="0", preset=self._preset.name, weights=nothing, engine="fake", dtype="float32", code=nothing)
 
     async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
         """As the real one, in netpbm."""

@@ -25,7 +25,7 @@ from .delivery import deliver
 from .doors import add_doors
 from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_errors
 from .openai import COUNTED_HERE, Office, serve_openai
-from .session_http import serve_counters, serve_sessions
+from .session_http import serve_replays, serve_sessions
 from .uploads import receive_upload
 
 __all__ = ["Readiness", "build_http"]
@@ -67,7 +67,7 @@ def build_http(
     _serve_jobs(app, orchestrator)
     _serve_assets(app, orchestrator, blobs, preset)
     serve_sessions(app, orchestrator.sessions, blobs)
-    serve_counters(app, orchestrator)
+    serve_replays(app, orchestrator)
     _serve_health(app, readiness)
     serve_openai(app, Office(orchestrator, blobs, preset))
     add_doors(app, hosts)

@@ -17,10 +17,11 @@ from collections.abc import AsyncIterator, Callable
 from vogue.graph.resolve import resolve, settle
 from vogue.graph.state import Ports
 from vogue.schemas.config import Preset
-from vogue.schemas.errors import PlanInvalid, RequestInvalid, VogueError
+from vogue.schemas.errors import AssetNotFound, PlanInvalid, RequestInvalid, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus, StoredAsset
 from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.queries import Idempotency, PageQuery
+from vogue.schemas.recipes import Replay, ReplayRequest
 from vogue.schemas.references import Artifact, MediaKind
 from vogue.schemas.requests import GenerationRequest
 from vogue.schemas.stages import ActionCount, ProbeRequest
@@ -35,6 +36,7 @@ from .jobs import JobStore
 from .leases import Lease, LeaseTable
 from .pages import Pages
 from .removal import Removal
+from .replaying import differences, input_ids, missing, refusal, replayed
 from .sessions import SessionStore
 from .thoughts import ThoughtTable
 from .worker import Bench, News, work_on
@@ -129,6 +131,21 @@ class OrchestratorService:
         if not 1 <= limit <= 200:
             raise RequestInvalid(f"limit is {limit}; ask for 1 to 200 assets", param="limit")
         return await asyncio.to_thread(self._jobs.newest_assets, limit, before)
+
+    async def replay(self, request: ReplayRequest) -> Replay:
+        """Make a file again from its recipe, if it will have the same pixels here, or `anyway`."""
+        ids, assets = input_ids(request), {}
+        for one in request.recipe.inputs:
+            try:
+                assets[ids[one.tag]] = (await self.asset(ids[one.tag])).asset
+            except AssetNotFound as error:
+                raise missing(one) from error
+        wanted = replayed(request.recipe, ids, assets)
+        maker = await self._ports.codec.maker()
+        found = differences(request.recipe, wanted, assets, self._preset, maker)
+        if found and not request.anyway:
+            raise refusal(found)
+        return Replay(job=await self.submit(wanted), differences=found)
 
     async def counts(self) -> builtins.list[ActionCount]:
         """How often each operation of the services was computed, and how often looked up."""

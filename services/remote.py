@@ -17,6 +17,7 @@ from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
 from vogue.schemas.plan import Plan, PlanDecision, Review
 from vogue.schemas.ports import Sessions
 from vogue.schemas.queries import Idempotency, PageQuery
+from vogue.schemas.recipes import Maker, Replay, ReplayRequest
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
 from vogue.schemas.stages import (
@@ -40,7 +41,15 @@ from vogue.schemas.stages import (
     ReviewRequest,
 )
 
-__all__ = ["Remote", "RemoteCodec", "RemoteConnector", "RemoteDenoiser", "RemoteOrchestrator", "RemoteUnderstanding", "is_ready"]
+__all__ = [
+    "Remote",
+    "RemoteCodec",
+    "RemoteConnector",
+    "RemoteDenoiser",
+    "RemoteOrchestrator",
+    "RemoteUnderstanding",
+    "is_ready",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +167,11 @@ class RemoteCodec(Remote):
         artifact: Artifact = await self._call("preview", request)
         return artifact
 
+    async def maker(self) -> Maker:
+        """What makes the pixels."""
+        maker: Maker = await self._call("maker")
+        return maker
+
     async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
         """Hold two results' frames against each other."""
         seen: FrameComparison = await self._call("compare", a, b)
@@ -179,6 +193,11 @@ class RemoteOrchestrator(Remote):
         from .remote_sessions import RemoteSessions
 
         return RemoteSessions(self._handle, self._service)
+
+    async def replay(self, request: ReplayRequest) -> Replay:
+        """Make a file again from its recipe."""
+        replay: Replay = await self._call("replay", request)
+        return replay
 
     async def counts(self) -> builtins.list[ActionCount]:
         """How often each operation was computed, and how often looked up."""

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 
 from vogue.schemas.errors import RequestInvalid
 from vogue.schemas.ports import Orchestrator, Sessions
+from vogue.schemas.recipes import Replay, ReplayRequest
 from vogue.schemas.sessions import (
     Comparison,
     HeadRequest,
@@ -23,13 +24,18 @@ from vogue.schemas.sessions import (
 from .blobs import BlobStore
 from .sessions import require_turn
 
-__all__ = ["serve_counters", "serve_sessions"]
+__all__ = ["serve_replays", "serve_sessions"]
 
 _Number = Annotated[int, Query(ge=1)]
 
 
-def serve_counters(app: FastAPI, orchestrator: Orchestrator) -> None:
-    """Add the path that shows what is not done twice."""
+def serve_replays(app: FastAPI, orchestrator: Orchestrator) -> None:
+    """Add the paths that make files again, and show what is not done twice."""
+
+    @app.post("/v1/replays", status_code=201)
+    async def replay(request: ReplayRequest) -> Replay:
+        """Make a file again from the recipe that it carries."""
+        return await orchestrator.replay(request)
 
     @app.get("/v1/counters")
     async def counters() -> dict[str, Any]:

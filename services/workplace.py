@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import EngineNotBuilt
+from vogue.schemas.recipes import Maker
 from vogue.schemas.stages import ActionCount
 
 from .blobs import BlobStore
@@ -102,8 +104,14 @@ class Workplace:
         self.weights = weights_folder(config)
         self.blobs = BlobStore(config.state_dir / "store")
         self._cache = ActionCache(config.state_dir / "actions.sqlite", self.blobs)
-        self.manifest = _manifest(self.weights)
-        self.engine = f"torch-{torch.__version__}-{self.device}"
+        self.maker = Maker(
+            vogue=version("vogue-video"),
+            preset=self.preset.name,
+            weights=_manifest(self.weights),
+            engine=f"torch-{torch.__version__}-{self.device}",
+            dtype=str(self.dtype).removeprefix("torch."),
+            code=code_version(),
+        )
 
     async def cached(
         self,
@@ -134,10 +142,10 @@ class Workplace:
     def _key(self, operation: str, parameters: dict[str, Any], inputs: tuple[str, ...]) -> ActionKey:
         return ActionKey(
             operation=operation,
-            code=code_version(),
-            weights=self.manifest,
-            engine=self.engine,
-            dtype=str(self.dtype).removeprefix("torch."),
+            code=self.maker.code,
+            weights=self.maker.weights,
+            engine=self.maker.engine,
+            dtype=self.maker.dtype,
             parameters={"preset": self.preset.model_dump(mode="json"), **parameters},
             inputs=inputs,
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from vogue.schemas.errors import EngineError, JobCancelled, LimitExceeded, MediaUnreadable, RequestInvalid
 
@@ -33,8 +34,10 @@ _IMAGE_OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
-def write_image(image: npt.NDArray[np.uint8], path: Path) -> None:
+def write_image(image: npt.NDArray[np.uint8], path: Path, *, texts: Mapping[str, str] | None = None) -> None:
     """Write one picture, uint8 [H, W, 3] or [1, H, W, 3]; the suffix of `path` names the format.
+
+    `texts` by keyword go into a png's text chunks.
 
     Raises:
         RequestInvalid: another suffix.
@@ -47,6 +50,11 @@ def write_image(image: npt.NDArray[np.uint8], path: Path) -> None:
     frames = check_frames(image if image.ndim == 4 else image[None])
     if len(frames) != 1:
         raise MediaUnreadable(f"a picture has one frame; got {len(frames)}")
+    if texts and options["format"] == "PNG":
+        chunks = PngInfo()
+        for keyword, text in texts.items():
+            chunks.add_itxt(keyword, text)
+        options = options | {"pnginfo": chunks}
     with _in_one_step(path) as partial:
         Image.fromarray(frames[0]).save(partial, **options)  # type: ignore[arg-type]
 
