@@ -2,15 +2,15 @@
 
     mllm/                     Qwen2.5-VL in Hugging Face's layout: config.json, tokenizer.json, safetensors
     mllm.ckpt                 laid over mllm/ where it exists (the released *queries* variant)
-    mmdit.safetensors         the MMDiT
+    mmdit.safetensors         the MMDiT; or a folder mmdit/ of shards with an index
     connector.safetensors     the connector
     model.ckpt                in place of the last two: the released file with both
     transformer/              HunyuanVideo's own transformer, under model.ckpt where it exists
     vae.safetensors | vae/    the codec
     prompts.json              wording that replaces the preset's, where it exists
 
-Every load is strict: `WeightsMismatch` names what does not fit. The MLLM has a module of its own, `mllm_loading`, because
-its library takes seconds to import and only one service needs it.
+`vogue weights import` writes such a folder from the released files. Every load is strict: `WeightsMismatch` names what does
+not fit. The MLLM has a module of its own, `mllm_loading`, because its library takes seconds to import and only one service needs it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ def read_denoiser_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, Te
     """(connector's, MMDiT's) state dicts, from either layout."""
     release = folder / "model.ckpt"
     if not release.is_file():
-        return read_weights(folder / "connector.safetensors"), read_weights(folder / "mmdit.safetensors")
+        sharded = folder / "mmdit"
+        return (
+            read_weights(folder / "connector.safetensors"),
+            read_weights(sharded if sharded.is_dir() else folder / "mmdit.safetensors"),
+        )
     base: dict[str, Tensor] = {}
     if (folder / "transformer").is_dir():
         _, base = split_prefix(read_weights(folder / "transformer"), POOLED_TEXT)

@@ -46,10 +46,10 @@ def load_mllm(
         if not (folder / name).is_file():
             raise WeightsMismatch(f"{folder} has no {name}; expected Qwen2.5-VL in Hugging Face's layout")
     state = modern_mllm_keys(read_weights(folder))
-    original_rows = state[EMBEDDING].shape[0] if overlaid is not None and EMBEDDING in state else None
+    architecture = Qwen2_5_VLConfig.from_pretrained(folder)
+    original_rows = _original_rows(state, architecture, overlaid is not None)
     if overlaid is not None:
         state = overlay(state, modern_mllm_keys(read_weights(overlaid)))
-    architecture = Qwen2_5_VLConfig.from_pretrained(folder)
     statistics = {}
     if (folder / "preprocessor_config.json").is_file():
         statistics = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
@@ -57,6 +57,16 @@ def load_mllm(
         architecture, state, Tokenizer.from_file(str(folder / "tokenizer.json")), config, system_prompt, device, dtype,
         original_rows=original_rows, image_mean=statistics.get("image_mean"), image_std=statistics.get("image_std"),
     )  # fmt: skip
+
+
+def _original_rows(state: Mapping[str, Tensor], architecture: Qwen2_5_VLConfig, overlaid: bool) -> int | None:
+    """Rows of the embedding before queries were appended, where that is known: the base weights' when another state will
+    lie over them, else what `config.json` says, when it is less than there is (an import leaves it as it was)."""
+    if EMBEDDING not in state:
+        return None
+    rows = int(state[EMBEDDING].shape[0])
+    said = int(architecture.get_text_config().vocab_size)
+    return rows if overlaid else said if said < rows else None
 
 
 def build_mllm(

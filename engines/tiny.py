@@ -25,7 +25,15 @@ from .models.vae import build_vae, weights_of
 from .pipeline import Pipeline
 from .torch_engine import TorchEngine
 
-__all__ = ["SPECIAL_TOKENS", "byte_tokenizer", "tiny_mllm", "tiny_pipeline", "write_tiny"]
+__all__ = [
+    "SPECIAL_TOKENS",
+    "byte_tokenizer",
+    "randomise",
+    "tiny_architecture",
+    "tiny_mllm",
+    "tiny_pipeline",
+    "write_tiny",
+]
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -105,7 +113,7 @@ def tiny_mllm(preset: Preset, seed: int = 0, config: MLLMConfig | None = None) -
     extra = config.num_queries + QUERY_MARKS if config.variant is Variant.QUERIES else 0
     architecture = tiny_architecture(tokenizer, preset.connector.in_dim, extra)
     model = Qwen2_5_VLForConditionalGeneration(architecture)
-    _randomise(model, seed)
+    randomise(model, seed)
     return build_mllm(architecture, model.state_dict(), tokenizer, config, preset.prompts.system)
 
 
@@ -114,7 +122,7 @@ def tiny_pipeline(preset: Preset | None = None, seed: int = 0) -> Pipeline:
     preset = preset or get_preset("tiny")
     connector, mmdit, vae = Connector(preset.connector), MMDiT(preset.mmdit), build_vae(preset.vae)
     for offset, network in enumerate((connector, mmdit, vae), start=1):
-        _randomise(network, seed + offset)
+        randomise(network, seed + offset)
     return Pipeline(
         preset=preset,
         prompts=preset.prompts,
@@ -147,7 +155,7 @@ def _save(module: torch.nn.Module, path: Path) -> None:
     save_file({key: value.contiguous() for key, value in module.state_dict().items()}, path)
 
 
-def _randomise(module: torch.nn.Module, seed: int) -> None:
+def randomise(module: torch.nn.Module, seed: int) -> None:
     """Fill matrices with noise of their fan-in's scale and biases with a little; the scales of norms stay one."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
