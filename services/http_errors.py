@@ -86,7 +86,7 @@ def _validation_error(error: RequestValidationError) -> VogueError:
     where = ".".join(str(part) for part in loc) or None
     given = repr(fault.get("input"))
     shown = f", got {given}" if len(given) <= 80 and fault["type"] != "missing" else ""
-    kind = TaskUnsupported if where == "task" else PlanInvalid if (where or "").startswith("plan.") else RequestInvalid
+    kind = TaskUnsupported if where == "task" else PlanInvalid if f"{where}.".startswith("plan.") else RequestInvalid
     return kind(f"{where or 'request'}: {fault['msg']}{shown}", param=where)
 
 
