@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
@@ -47,9 +46,21 @@ def vogue_tools(server: str | None = None, *, roots: Sequence[str | os.PathLike[
 
 
 def _offered(tool: Tool, server: str | None, roots: Roots) -> BaseTool:
+    # A client for each call: an agent may come from another thread or event loop the next time.
+    def call(**given: Any) -> Answer:
+        client = unsuspended(server)
+        try:
+            return run(_answer(tool, Bench(client, roots), given))
+        finally:
+            run(client.close())
+
+    async def acall(**given: Any) -> Answer:
+        async with AsyncVogue(server) as client:
+            return await _answer(tool, Bench(client, roots), given)
+
     return StructuredTool.from_function(
-        func=partial(_call, tool, server, roots),
-        coroutine=partial(_acall, tool, server, roots),
+        func=call,
+        coroutine=acall,
         name=tool.name,
         description=tool.description,
         args_schema=tool.arguments,
@@ -58,20 +69,6 @@ def _offered(tool: Tool, server: str | None, roots: Roots) -> BaseTool:
         handle_validation_error=_explain_validation,
         metadata={"read_only": tool.reads_only, "destructive": tool.destroys, "idempotent": tool.repeatable},
     )
-
-
-def _call(tool: Tool, server: str | None, roots: Roots, **given: Any) -> Answer:
-    # A client for each call: an agent may come from another thread or event loop the next time.
-    client = unsuspended(server)
-    try:
-        return run(_answer(tool, Bench(client, roots), given))
-    finally:
-        run(client.close())
-
-
-async def _acall(tool: Tool, server: str | None, roots: Roots, **given: Any) -> Answer:
-    async with AsyncVogue(server) as client:
-        return await _answer(tool, Bench(client, roots), given)
 
 
 async def _answer(tool: Tool, bench: Bench, given: dict[str, Any]) -> Answer:

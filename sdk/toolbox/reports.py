@@ -55,16 +55,20 @@ class JobReport(Report):
     status: JobStatus
     task: Annotated[Task, Field(description="What the server took the request for.")]
     seed: int
-    stage: Stage | None
+    stage: Stage | None = None
     steps_done: int
     steps_total: int
     results: Annotated[
         tuple[AssetReport, ...], Field(description="The file first; a clip's poster picture follows it.")
-    ]
-    answer: Annotated[str | None, Field(description="What understand says, as far as it is told.")]
-    plan: Annotated[Plan | None, Field(description="What thinking has decided, or asks back in `clarification`.")]
-    notices: Annotated[tuple[str, ...], Field(description="What the server changed about the request, such as a cut.")]
-    error: ErrorInfo | None
+    ] = ()
+    answer: Annotated[str | None, Field(description="What understand says, as far as it is told.")] = None
+    plan: Annotated[Plan | None, Field(description="What thinking has decided, or asks back in `clarification`.")] = (
+        None
+    )
+    notices: Annotated[
+        tuple[str, ...], Field(description="What the server changed about the request, such as a cut.")
+    ] = ()
+    error: ErrorInfo | None = None
     advice: Annotated[str, Field(description="What can be done next.")]
 
     @classmethod
@@ -91,7 +95,9 @@ class AssetList(Report):
     """One page of what the server holds."""
 
     assets: tuple[AssetReport, ...]
-    next_before: Annotated[str | None, Field(description="Give this as `before` for the next page; null at the end.")]
+    next_before: Annotated[
+        str | None, Field(description="Give this as `before` for the next page; null at the end.")
+    ] = None
 
 
 def _advice(job: Job) -> str:
