@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol
 
 from pydantic import BaseModel
+from typing_extensions import TypedDict  # typing's own cannot be put into a schema before Python 3.12
 
 from vogue.schemas.config import Preset
 from vogue.schemas.jobs import Asset, Stage, StoredAsset
