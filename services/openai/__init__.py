@@ -1,6 +1,6 @@
 """An OpenAI-shaped face: its requests become ours, our jobs and files become its objects.
 
-`fields`, `references`, `requests`, `translate` and `objects` are pure; `intake` and `waiting` talk to the orchestrator; `videos`,
+`fields`, `references`, `requests`, `wishes`, `translate` and `objects` are pure; `intake` and `waiting` talk to the orchestrator; `videos`,
 `images`, `files` and `chat` are the routes. It knows nothing of engines: all it does goes through the `Orchestrator` port.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from .chat import serve_chat
 from .files import serve_files, serve_models
 from .images import serve_images
 from .intake import Office
@@ -25,3 +26,4 @@ def serve_openai(app: FastAPI, office: Office) -> None:
     serve_files(app, office)
     serve_videos(app, office)
     serve_images(app, office)
+    serve_chat(app, office)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Iterator
@@ -58,7 +57,7 @@ class DataUrl:
             if "=" in piece and at + _CHUNK < len(self.text):
                 raise _not_base64(param)
             try:
-                yield base64.b64decode(piece, validate=True)
+                yield binascii.a2b_base64(piece, strict_mode=True)
             except (binascii.Error, ValueError) as error:
                 raise _not_base64(param) from error
 
