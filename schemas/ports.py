@@ -190,6 +190,10 @@ class Sessions(Protocol):
         """What differs between two turns, and a picture of both."""
         ...
 
+    async def frames(self, asset_id: str) -> TensorRef:
+        """The lossless frames of a result, uint8 [T, H, W, 3]."""
+        ...
+
 
 class Orchestrator(Protocol):
     """The jobs table, leases, assets and the flow."""

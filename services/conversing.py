@@ -10,13 +10,13 @@ import builtins
 import secrets
 from collections.abc import Callable
 from sqlite3 import Connection
-from typing import Any, Protocol
+from typing import Protocol
 
 from vogue.schemas.config import Role
 from vogue.schemas.errors import RequestInvalid, TagUnresolved, TurnConflict
 from vogue.schemas.jobs import Asset, Job, StoredAsset
 from vogue.schemas.ports import Codec
-from vogue.schemas.references import Artifact, MediaKind
+from vogue.schemas.references import Artifact, MediaKind, TensorRef
 from vogue.schemas.referring import Given, Known, refer
 from vogue.schemas.requests import GenerationRequest, VisualInput
 from vogue.schemas.sessions import (
@@ -134,7 +134,7 @@ class SessionService:
         """Two turns: what differs, and both results side by side as one picture."""
         session = await self.get(session_id)
         turns = [require_turn(session, number, name) for number, name in ((a, "a"), (b, "b"))]
-        frames = [await self._frames(turn) for turn in turns]
+        frames = [await self._frames_of(turn) for turn in turns]
         seen: FrameComparison | None = None
         if frames[0] is not None and frames[1] is not None:
             seen = await self._codec.compare(frames[0], frames[1])
@@ -173,13 +173,21 @@ class SessionService:
             given.append(Given(tags[one.upload_id], one.role))
         return given, brought
 
-    async def _frames(self, turn: Turn) -> Any:
-        """The lossless frames of a turn's result, decoded again if they were swept."""
-        if turn.result is None:
-            return None
-        stored = await self._jobs.asset(turn.result.id)
+    async def _frames_of(self, turn: Turn) -> TensorRef | None:
+        """The frames of a turn's result, if there is one."""
+        return await self.frames(turn.result.id) if turn.result is not None else None
+
+    async def frames(self, asset_id: str) -> TensorRef:
+        """The lossless frames of a result, uint8 [T, H, W, 3], decoded again if they were swept.
+
+        Raises:
+            RequestInvalid: it is no result, or one of a time before they were kept.
+        """
+        stored = await self._jobs.asset(asset_id)
         if stored.lossless is None:
-            return None
+            raise RequestInvalid(
+                f"{asset_id} has no lossless frames: they are kept of what VOGUE made; read its file instead"
+            )
         frames, height_px, width_px, _ = stored.lossless.frames.shape
         visual = VisualInput(tag=f"{stored.asset.kind}1", role=Role.SOURCE, upload_id=stored.asset.id)
         request = PrepareRequest(

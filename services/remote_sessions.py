@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 
-from vogue.schemas.references import Artifact
+from vogue.schemas.references import Artifact, TensorRef
 from vogue.schemas.sessions import (
     Comparison,
     HeadRequest,
@@ -59,6 +59,10 @@ class SessionCalls:
         """See `Sessions.compare`."""
         return await self._sessions.compare(session_id, a, b)
 
+    async def session_frames(self, asset_id: str) -> TensorRef:
+        """See `Sessions.frames`."""
+        return await self._sessions.frames(asset_id)
+
 
 class RemoteSessions(Remote):
     """`Sessions` in another process."""
@@ -102,3 +106,8 @@ class RemoteSessions(Remote):
         """What differs between two turns."""
         seen: tuple[Comparison, Artifact | None] = await self._call("session_compare", session_id, a, b)
         return seen
+
+    async def frames(self, asset_id: str) -> TensorRef:
+        """The lossless frames of a result."""
+        ref: TensorRef = await self._call("session_frames", asset_id)
+        return ref

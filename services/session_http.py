@@ -47,6 +47,13 @@ def serve_replays(app: FastAPI, orchestrator: Orchestrator) -> None:
 def serve_sessions(app: FastAPI, sessions: Sessions, blobs: BlobStore) -> None:
     """Add the paths."""
 
+    @app.get("/v1/assets/{asset_id}/frames", response_class=FileResponse)
+    async def frames(asset_id: str) -> Response:
+        """The lossless frames of a result, uint8 [T, H, W, 3], as a stored tensor (schemas/tensors.py)."""
+        headers = {"cache-control": "private, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
+        place = blobs.path(await sessions.frames(asset_id))
+        return FileResponse(place, media_type="application/x-vogue-tensor", headers=headers)
+
     @app.post("/v1/sessions", status_code=201)
     async def create_session(request: SessionRequest | None = None) -> Session:
         """Begin a conversation."""
