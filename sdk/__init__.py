@@ -12,20 +12,28 @@ This package is the client: it needs neither torch nor ray. `vogue serve` starts
 from vogue.schemas.config import Role, Task
 from vogue.schemas.errors import (
     AssetNotFound,
+    ClarificationNeeded,
     JobCancelled,
     JobNotFound,
     LimitExceeded,
     MediaUnreadable,
+    PlanConflict,
+    PlanError,
+    PlanInvalid,
+    PlanRejected,
     RequestInvalid,
+    ReviewUnavailable,
     ServiceError,
     ServiceOverloaded,
     ServiceTimeout,
     ShapeUnsupported,
     TaskUnsupported,
+    ThinkingUnavailable,
     VogueError,
 )
 from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus
-from vogue.schemas.requests import GenerationRequest, Thinking, VisualInput
+from vogue.schemas.plan import Plan, PlanDecision, PlanStep, Review, Trial
+from vogue.schemas.requests import GenerationRequest, SelfReview, Thinking, VisualInput
 
 from .asynchronous import AsyncVogue
 from .blocking import AssetHandle, JobHandle, Vogue
@@ -39,6 +47,7 @@ __all__ = [
     "AsyncAssetHandle",
     "AsyncJobHandle",
     "AsyncVogue",
+    "ClarificationNeeded",
     "EventKind",
     "GenerationRequest",
     "Job",
@@ -49,9 +58,19 @@ __all__ = [
     "JobStatus",
     "LimitExceeded",
     "MediaUnreadable",
+    "Plan",
+    "PlanConflict",
+    "PlanDecision",
+    "PlanError",
+    "PlanInvalid",
+    "PlanRejected",
+    "PlanStep",
     "RequestInvalid",
     "Retry",
+    "Review",
+    "ReviewUnavailable",
     "Role",
+    "SelfReview",
     "ServiceError",
     "ServiceOverloaded",
     "ServiceTimeout",
@@ -59,6 +78,8 @@ __all__ = [
     "Task",
     "TaskUnsupported",
     "Thinking",
+    "ThinkingUnavailable",
+    "Trial",
     "VisualInput",
     "Vogue",
     "VogueError",

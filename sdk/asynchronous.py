@@ -11,8 +11,9 @@ from typing import Any, Self, Unpack
 
 import httpx
 
+from vogue.schemas.config import Task
 from vogue.schemas.jobs import Asset
-from vogue.schemas.requests import GenerationRequest
+from vogue.schemas.requests import GenerationRequest, Thinking
 
 from .exchange import Exchange, server_url, trusts_proxies
 from .handles import AsyncAssets, AsyncJobHandle, AsyncJobs, list_entries
@@ -99,6 +100,8 @@ class AsyncVogue:
         source: Media | None = None,
         first_frame: Media | None = None,
         references: Sequence[Media] = (),
+        visual_prompts: Sequence[Media] = (),
+        inputs: Sequence[Media] = (),
         **settings: Unpack[Settings],
     ) -> AsyncJobHandle:
         """Upload the inputs and submit one instruction about them.
@@ -107,6 +110,8 @@ class AsyncVogue:
             source: the picture or clip to edit.
             first_frame: the picture a clip shall start from.
             references: pictures of whom or what shall appear.
+            visual_prompts: pictures with marks drawn on them, which say what to do.
+            inputs: pictures and clips whose part the server shall find out.
             settings: the optional fields of `GenerationRequest`.
 
         Raises:
@@ -118,9 +123,66 @@ class AsyncVogue:
             source=source,
             first_frame=first_frame,
             references=references,
+            visual_prompts=visual_prompts,
+            inputs=inputs,
             settings=dict(settings),
         )
         return await self.submit(request)
+
+    async def understand(
+        self,
+        question: str,
+        *inputs: Media,
+        temperature: float | None = None,
+        max_new_tokens: int | None = None,
+        seed: int | None = None,
+    ) -> AsyncJobHandle:
+        """Ask about pictures and clips, or ask for a caption. The answer is the job's `answer` once it is waited for.
+
+        Args:
+            temperature: 0, the default, gives the likeliest answer.
+            max_new_tokens: how long the answer may get.
+
+        Raises:
+            RequestInvalid: the request contradicts its contract or the server's limits.
+        """
+        return await self.generate(
+            question,
+            inputs=inputs,
+            task=Task.UNDERSTAND,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+        )
+
+    async def plan(
+        self,
+        instruction: str,
+        *,
+        source: Media | None = None,
+        first_frame: Media | None = None,
+        references: Sequence[Media] = (),
+        visual_prompts: Sequence[Media] = (),
+        inputs: Sequence[Media] = (),
+        **settings: Unpack[Settings],
+    ) -> AsyncJobHandle:
+        """As `generate`, up to the plan: the job waits with it until `approve` or `reject`.
+
+        Raises:
+            ClarificationNeeded: the model asks back.
+            ThinkingUnavailable: the server's weights cannot plan.
+        """
+        settings["thinking"] = Thinking.REVIEW
+        job = await self.generate(
+            instruction,
+            source=source,
+            first_frame=first_frame,
+            references=references,
+            visual_prompts=visual_prompts,
+            inputs=inputs,
+            **settings,
+        )
+        return await job.wait(until_plan=True)
 
     async def models(self) -> list[dict[str, Any]]:
         """What the server can run, with its limits."""

@@ -10,7 +10,7 @@ from typing import Any, Self, Unpack
 import httpx
 
 from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus
-from vogue.schemas.plan import PlanDecision
+from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.requests import GenerationRequest
 
 from .asynchronous import AsyncVogue
@@ -86,11 +86,56 @@ class Vogue:
         source: Media | None = None,
         first_frame: Media | None = None,
         references: Sequence[Media] = (),
+        visual_prompts: Sequence[Media] = (),
+        inputs: Sequence[Media] = (),
         **settings: Unpack[Settings],
     ) -> JobHandle:
         """See `AsyncVogue.generate`."""
         work = self._client.generate(
-            instruction, source=source, first_frame=first_frame, references=references, **settings
+            instruction,
+            source=source,
+            first_frame=first_frame,
+            references=references,
+            visual_prompts=visual_prompts,
+            inputs=inputs,
+            **settings,
+        )
+        return JobHandle(run(work))
+
+    def understand(
+        self,
+        question: str,
+        *inputs: Media,
+        temperature: float | None = None,
+        max_new_tokens: int | None = None,
+        seed: int | None = None,
+    ) -> JobHandle:
+        """See `AsyncVogue.understand`."""
+        work = self._client.understand(
+            question, *inputs, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed
+        )
+        return JobHandle(run(work))
+
+    def plan(
+        self,
+        instruction: str,
+        *,
+        source: Media | None = None,
+        first_frame: Media | None = None,
+        references: Sequence[Media] = (),
+        visual_prompts: Sequence[Media] = (),
+        inputs: Sequence[Media] = (),
+        **settings: Unpack[Settings],
+    ) -> JobHandle:
+        """See `AsyncVogue.plan`."""
+        work = self._client.plan(
+            instruction,
+            source=source,
+            first_frame=first_frame,
+            references=references,
+            visual_prompts=visual_prompts,
+            inputs=inputs,
+            **settings,
         )
         return JobHandle(run(work))
 
@@ -163,6 +208,16 @@ class JobHandle:
         return self._handle.status
 
     @property
+    def plan(self) -> Plan | None:
+        """What thinking mode had decided when last asked."""
+        return self._handle.plan
+
+    @property
+    def answer(self) -> str | None:
+        """What it had answered in words when last asked."""
+        return self._handle.answer
+
+    @property
     def results(self) -> list[AssetHandle]:
         """The files it has delivered."""
         return [AssetHandle(result) for result in self._handle.results]
@@ -186,9 +241,25 @@ class JobHandle:
         """See `AsyncJobs.events`."""
         return iterate(self._handle.events(after, timeout_s))
 
-    def wait(self, progress: Progress | None = None, timeout_s: float | None = None) -> Self:
+    def approve(self, plan: Plan | None = None) -> Self:
+        """See `AsyncJobHandle.approve`."""
+        run(self._handle.approve(plan))
+        return self
+
+    def reject(self) -> Self:
+        """See `AsyncJobHandle.reject`."""
+        run(self._handle.reject())
+        return self
+
+    def pieces(self) -> Iterator[str]:
+        """See `AsyncJobHandle.pieces`."""
+        return iterate(self._handle.pieces())
+
+    def wait(
+        self, progress: Progress | None = None, timeout_s: float | None = None, *, until_plan: bool = False
+    ) -> Self:
         """See `AsyncJobHandle.wait`."""
-        run(self._handle.wait(progress, timeout_s))
+        run(self._handle.wait(progress, timeout_s, until_plan=until_plan))
         return self
 
     def save(self, path: str | os.PathLike[str]) -> Path:

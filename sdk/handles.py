@@ -13,8 +13,8 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from vogue.schemas.errors import JobCancelled, ServiceTimeout, WireError, error_from_body
-from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus
-from vogue.schemas.plan import PlanDecision
+from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus
+from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.requests import GenerationRequest
 
 from .download import download
@@ -113,6 +113,16 @@ class AsyncJobHandle:
         """The files it has delivered."""
         return [AsyncAssetHandle(self._exchange, asset) for asset in self.job.assets]
 
+    @property
+    def plan(self) -> Plan | None:
+        """What thinking mode had decided when last asked."""
+        return self.job.plan
+
+    @property
+    def answer(self) -> str | None:
+        """What it had answered in words when last asked."""
+        return self.job.answer
+
     async def refresh(self) -> Self:
         """Ask where it stands."""
         self.job = (await self._jobs.get(self.id)).job
@@ -128,16 +138,51 @@ class AsyncJobHandle:
         self.job = (await self._jobs.resume(self.id)).job
         return self
 
+    async def approve(self, plan: Plan | None = None) -> Self:
+        """Have its waiting plan carried out, as it is or as edited.
+
+        Raises:
+            PlanConflict: it does not wait; its plan may have been decided before.
+            PlanInvalid: the edited plan cannot be carried out; it waits on.
+        """
+        self.job = (await self._jobs.decide(self.id, PlanDecision(plan=plan))).job
+        return self
+
+    async def reject(self) -> Self:
+        """Drop its waiting plan, which ends it.
+
+        Raises:
+            PlanConflict: it does not wait.
+        """
+        self.job = (await self._jobs.decide(self.id, PlanDecision(approved=False))).job
+        return self
+
     def events(self, after: int = 0, timeout_s: float | None = None) -> AsyncGenerator[JobEvent, None]:
         """See `AsyncJobs.events`."""
         return self._jobs.events(self.id, after, timeout_s)
 
-    async def wait(self, progress: Progress | None = None, timeout_s: float | None = None) -> Self:
+    async def pieces(self) -> AsyncGenerator[str, None]:
+        """Its answer in words, as it is told, from the beginning.
+
+        Raises:
+            VogueError: it failed; the class tells why.
+        """
+        async with aclosing(self._jobs.events(self.id)) as events:
+            async for event in events:
+                if event.kind is EventKind.TEXT:
+                    yield event.text
+        await self.refresh()
+        self._check_end()
+
+    async def wait(
+        self, progress: Progress | None = None, timeout_s: float | None = None, *, until_plan: bool = False
+    ) -> Self:
         """Wait until it is completed.
 
         Args:
             progress: called with each event, past ones first; what it answers is awaited if it can be.
             timeout_s: how long to wait; the job goes on when it is over.
+            until_plan: come back also when its plan waits to be approved.
 
         Raises:
             JobCancelled: it was cancelled.
@@ -150,16 +195,25 @@ class AsyncJobHandle:
                 told = progress(event) if progress is not None else None
                 if isawaitable(told):
                     await told
+                # An event tells of the past: its plan may be decided by now.
+                if until_plan and event.kind is EventKind.WAITING:
+                    await self.refresh()
+                    if self.status is JobStatus.WAITING:
+                        return self
         await self.refresh()
-        if self.status is JobStatus.CANCELLED:
-            raise JobCancelled(f"job {self.id} was cancelled")
-        if self.status is JobStatus.FAILED:
-            raise error_from_body(self.job.error.body() if self.job.error else {"error": f"job {self.id} failed"})
+        self._check_end()
         if not self.status.final:
             raise ServiceTimeout(
                 f"job {self.id} is still {self.status} after {timeout_s or 0:g} s of waiting; it goes on"
             )
         return self
+
+    def _check_end(self) -> None:
+        """Raise what it ended with, if that is not success."""
+        if self.status is JobStatus.CANCELLED:
+            raise JobCancelled(f"job {self.id} was cancelled")
+        if self.status is JobStatus.FAILED:
+            raise error_from_body(self.job.error.body() if self.job.error else {"error": f"job {self.id} failed"})
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Save its first result; see `AsyncAssetHandle.save`.

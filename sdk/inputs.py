@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol, TypedDict
 from vogue.schemas.config import Role, Task
 from vogue.schemas.errors import MediaUnreadable
 from vogue.schemas.jobs import Asset
-from vogue.schemas.requests import GenerationRequest, Thinking
+from vogue.schemas.requests import GenerationRequest, SelfReview, Thinking
 from vogue.schemas.wire import validate
 
 from .exchange import FileOpener
@@ -33,6 +33,9 @@ class Settings(TypedDict, total=False):
     image_guidance: float | None
     seed: int | None
     thinking: Thinking | str
+    self_review: SelfReview | Mapping[str, int] | None
+    temperature: float | None
+    max_new_tokens: int | None
 
 
 class _Held(Protocol):
@@ -79,21 +82,26 @@ async def build_request(
     instruction: str,
     upload: Callable[[Media], Awaitable[Asset]],
     *,
-    source: Media | None,
-    first_frame: Media | None,
-    references: Sequence[Media],
+    source: Media | None = None,
+    first_frame: Media | None = None,
+    references: Sequence[Media] = (),
+    visual_prompts: Sequence[Media] = (),
+    inputs: Sequence[Media] = (),
     settings: Mapping[str, Any],
 ) -> GenerationRequest:
     """Check the settings, upload what is not there yet, and name each input by its tag.
 
-    Inputs come in the release's order: references, then the first frame or source. Each kind counts from 1: `image1`, `video1`.
+    Inputs come in the release's order: references, then the first frame or source; before these, what has no role yet, and visual
+    prompts. Each kind counts from 1: `image1`, `video1`.
 
     Raises:
         RequestInvalid: a setting contradicts the contract; found before anything is uploaded.
     """
     fields = {"instruction": instruction, **{name: value for name, value in settings.items() if value is not None}}
     validate(GenerationRequest, fields)
-    given = [(Role.REFERENCE, media) for media in references]
+    given: list[tuple[Role | None, Media]] = [(Role.REFERENCE, media) for media in references]
+    given += [(None, media) for media in inputs]
+    given += [(Role.VISUAL_PROMPT, media) for media in visual_prompts]
     given += [(Role.FIRST_FRAME, first_frame)] if first_frame is not None else []
     given += [(Role.SOURCE, source)] if source is not None else []
     counts: dict[str, int] = {}

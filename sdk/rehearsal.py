@@ -6,11 +6,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from vogue.schemas.config import Task
-from vogue.schemas.errors import AssetNotFound, JobNotFound, VogueError
+from vogue.schemas.config import Role, Task
+from vogue.schemas.errors import AssetNotFound, JobNotFound, PlanConflict, PlanInvalid, PlanRejected, VogueError
 from vogue.schemas.jobs import Asset, ErrorInfo, EventKind, Job, JobEvent, JobStatus, Stage
+from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.references import MediaKind
-from vogue.schemas.requests import GenerationRequest, JobSpec
+from vogue.schemas.requests import GenerationRequest, JobSpec, Thinking
 
 __all__ = ["SMALLEST_GIF", "JobRecord", "Rehearsal"]
 
@@ -41,6 +42,8 @@ class Rehearsal:
 
     def __init__(self, steps: int, result: bytes, media_type: str, failure: VogueError | None) -> None:
         self.steps, self.result, self.media_type, self.failure = steps, result, media_type, failure
+        self.answer = "one of each"
+        """What every question is answered."""
         self.hold_at_step: int | None = None
         """Jobs stop here until they are cancelled or this is lifted; for a server that listens on a port."""
         self.changed = threading.Condition()
@@ -62,8 +65,16 @@ class Rehearsal:
             with self.changed:
                 self.changed.wait(timeout=0.5)
             return
+        if job.status is JobStatus.WAITING:
+            with self.changed:
+                self.changed.wait(timeout=0.5)
+            return
         if job.status is JobStatus.QUEUED:
             self.tell(record, EventKind.STAGE, status=JobStatus.IN_PROGRESS, stage=Stage.DENOISE)
+        elif job.spec.thinking in (Thinking.ON, Thinking.REVIEW) and job.plan is None:
+            self._think(record)
+        elif job.spec.task is Task.UNDERSTAND and self.failure is None:
+            self._say(record)
         elif job.steps_done < job.spec.steps:
             self.tell(record, EventKind.STEP, steps_done=job.steps_done + 1, steps_total=job.spec.steps)
         elif self.failure is not None:
@@ -74,11 +85,51 @@ class Rehearsal:
             assets = (self.keep("asset", self.result, kind, name, self.media_type),)
             self.tell(record, EventKind.COMPLETED, status=JobStatus.COMPLETED, assets=assets)
 
+    def _think(self, record: JobRecord) -> None:
+        """Plan what was asked, in capitals; then wait for a word, if one was asked for."""
+        spec = record.job.spec
+        roles = {visual.tag: visual.role or Role.SOURCE for visual in record.job.request.visuals}
+        plan = Plan(task=spec.task, roles=roles, dense_prompt=spec.instruction.upper())
+        self.tell(record, EventKind.PLAN, stage=Stage.PLAN, plan=plan)
+        if spec.thinking is Thinking.REVIEW:
+            self.tell(record, EventKind.WAITING, status=JobStatus.WAITING, plan=plan)
+
+    def _say(self, record: JobRecord) -> None:
+        """One more word of the answer; then the end."""
+        words, told = self.answer.split(), (record.job.answer or "").split()
+        if len(told) == len(words):
+            self.tell(record, EventKind.COMPLETED, status=JobStatus.COMPLETED)
+            return
+        text = words[len(told)] if not told else f" {words[len(told)]}"
+        record.job = record.job.model_copy(update={"answer": (record.job.answer or "") + text})
+        self.tell(record, EventKind.TEXT, stage=Stage.ANSWER, text=text)
+
+    def decide(self, record: JobRecord, decision: PlanDecision) -> None:
+        """Take a word on a waiting plan.
+
+        Raises:
+            PlanConflict: it does not wait.
+            PlanInvalid: the edited plan asks back.
+        """
+        if record.job.status is not JobStatus.WAITING:
+            raise PlanConflict(f"job {record.job.id} is {record.job.status}: no plan of it waits for a decision")
+        if not decision.approved:
+            error = ErrorInfo.of(PlanRejected("its owner rejected the plan"))
+            self.tell(record, EventKind.FAILED, status=JobStatus.FAILED, error=error)
+            return
+        plan = decision.plan or record.job.plan
+        if plan is None or plan.task is None or plan.clarification is not None:
+            raise PlanInvalid("an approved plan names its task and asks nothing back", param="plan.clarification")
+        changes = {"task": plan.task, "instruction": plan.dense_prompt or record.job.spec.instruction}
+        record.job = record.job.model_copy(update={"plan": plan, "spec": record.job.spec.model_copy(update=changes)})
+        self.tell(record, EventKind.QUEUED, status=JobStatus.QUEUED)
+
     def tell(self, record: JobRecord, kind: EventKind, **changes: Any) -> None:
         """Change a job and add the event that tells of it."""
         with self.changed:
-            record.job = record.job.model_copy(update=changes)
-            told = {name: value for name, value in changes.items() if name != "status"}
+            kept = {name: value for name, value in changes.items() if name in Job.model_fields}
+            record.job = record.job.model_copy(update=kept)
+            told = {name: value for name, value in changes.items() if name in JobEvent.model_fields}
             told = {"steps_done": record.job.steps_done, "steps_total": record.job.steps_total, **told}
             seq = len(record.events) + 1
             record.events.append(JobEvent(job_id=record.job.id, seq=seq, kind=kind, time_s=float(seq), **told))
@@ -130,9 +181,9 @@ def _spec(wanted: GenerationRequest, steps: int) -> JobSpec:
         width_px=wanted.width_px or 16,
         num_frames=wanted.num_frames or 5,
         fps=8.0,
-        steps=wanted.steps or steps,
+        steps=0 if wanted.task is Task.UNDERSTAND else wanted.steps or steps,
         guidance=wanted.guidance or 4.0,
         image_guidance=wanted.image_guidance or 1.0,
         seed=wanted.seed or 0,
-        thinking=wanted.thinking,
+        thinking=Thinking.OFF if wanted.thinking is Thinking.AUTO else wanted.thinking,
     )

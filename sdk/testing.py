@@ -21,8 +21,9 @@ from typing import Any
 
 import httpx
 
-from vogue.schemas.errors import RequestInvalid, SessionError, VogueError
+from vogue.schemas.errors import PlanConflict, RequestInvalid, SessionError, VogueError
 from vogue.schemas.jobs import Asset, EventKind, Job, JobStatus
+from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.references import MediaKind
 from vogue.schemas.requests import GenerationRequest
 from vogue.schemas.wire import validate
@@ -122,6 +123,8 @@ class FakeServer:
             ("GET", "/v1/jobs/([^/]+)", lambda _, job_id: _answer(self.advance(job_id))),
             ("POST", "/v1/jobs/([^/]+)/cancel", self._cancel),
             ("POST", "/v1/jobs/([^/]+)/resume", self._resume),
+            ("GET", "/v1/jobs/([^/]+)/plan", self._plan),
+            ("POST", "/v1/jobs/([^/]+)/plan", self._decide),
             ("GET", "/v1/jobs/([^/]+)/events", self._events),
             ("GET", "/v1/assets", self._assets),
             ("GET", "/v1/assets/([^/]+)", lambda _, asset_id: _answer(self.stage.file(asset_id)[0])),
@@ -159,6 +162,17 @@ class FakeServer:
             self.stage.failure = None
             self.stage.tell(record, EventKind.RESUMED, status=JobStatus.IN_PROGRESS)
             record.job = record.job.model_copy(update={"error": None})
+        return _answer(record.job)
+
+    def _plan(self, _: httpx.Request, job_id: str) -> httpx.Response:
+        plan = self.stage.record(job_id).job.plan
+        if plan is None:
+            raise PlanConflict(f"job {job_id} has no plan, or not yet")
+        return _answer(plan)
+
+    def _decide(self, request: httpx.Request, job_id: str) -> httpx.Response:
+        record = self.stage.record(job_id)
+        self.stage.decide(record, validate(PlanDecision, json.loads(request.read())))
         return _answer(record.job)
 
     def _events(self, request: httpx.Request, job_id: str) -> httpx.Response:
@@ -215,7 +229,7 @@ class _Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield chunk
 
 
-def _answer(contract: Asset | Job, status: int = 200) -> httpx.Response:
+def _answer(contract: Asset | Job | Plan, status: int = 200) -> httpx.Response:
     headers = {"content-type": "application/json"}
     return httpx.Response(status, content=contract.model_dump_json(), headers=headers)
 

@@ -15,6 +15,7 @@ from vogue.schemas.errors import VogueError
 from .doctor import doctor
 from .exits import ExitCode, exit_code_of
 from .jobs import cancel, jobs, resume, wait
+from .plans import approve, ask, reject
 from .run import run
 from .session import JsonFlag, session_of
 
@@ -96,7 +97,7 @@ def build_app() -> typer.Typer:
         epilog="Exit codes: 0 done, 2 usage, 3 invalid request, 4 not found, 5 server away or full, 6 job failed, 130 cancelled.",
     )
     app.callback()(_root)
-    for command in (run, jobs, wait, cancel, resume, doctor):
+    for command in (run, jobs, wait, cancel, resume, ask, approve, reject, doctor):
         app.command()(command)
     return app
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from vogue.blocking import JobHandle
 
+from .plans import plan_lines
 from .run import follow
 from .session import JsonFlag, ServerOption, session_of
 
@@ -96,6 +97,9 @@ def _describe(handle: JobHandle) -> list[str]:
         f"  instruction  {job.request.instruction}",
         f"  task         {spec.task}, {spec.width_px}×{spec.height_px}, {spec.num_frames} frames, {spec.steps} steps",
         f"  seed         {spec.seed}",
+        *plan_lines(job.plan),
+        *(f"  trial        seed {trial.seed}: {trial.review.score} of 10" for trial in job.trials),
+        *([f"  answer       {job.answer}"] if job.answer is not None else []),
         *(f"  note         {notice}" for notice in job.notices),
         *(f"  file         {asset.filename} ({asset.id}, {asset.num_bytes} bytes)" for asset in job.assets),
     ]

@@ -9,11 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from vogue.blocking import JobHandle, Vogue
+from vogue.inputs import Settings
 from vogue.schemas.config import Task
-from vogue.schemas.errors import JobCancelled, ServiceError, VogueError
+from vogue.schemas.errors import ClarificationNeeded, JobCancelled, ServiceError, VogueError
 from vogue.schemas.jobs import JobStatus
+from vogue.schemas.requests import Thinking
 
 from .exits import ExitCode
+from .plans import show_waiting
 from .session import JsonFlag, ServerOption, Session, session_of
 
 __all__ = ["follow", "run"]
@@ -41,6 +44,23 @@ def run(
     image_guidance: Annotated[float | None, typer.Option(help="How closely to follow the inputs.")] = None,
     negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What to keep away from.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same result.")] = None,
+    visual_prompt: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A picture with marks that say what to do; may be repeated."),
+    ] = None,
+    given: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input", metavar="FILE", help="A picture or clip whose part shall be found out; may be repeated."
+        ),
+    ] = None,
+    thinking: Annotated[
+        Thinking | None, typer.Option(help="Plan first: review waits until `vogue approve`. By default only if needed.")
+    ] = None,
+    min_score: Annotated[
+        int | None, typer.Option(min=0, max=10, help="Let the model score its result, and try other seeds below this.")
+    ] = None,
+    max_trials: Annotated[int | None, typer.Option(min=1, max=8, help="How many seeds to try at most.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit only, and say the job's id.")] = False,
     server: ServerOption = None,
     json: JsonFlag = False,
@@ -55,6 +75,8 @@ def run(
             source=source,
             first_frame=first_frame,
             references=reference or [],
+            visual_prompts=visual_prompt or [],
+            inputs=given or [],
             task=task,
             height_px=height_px,
             width_px=width_px,
@@ -64,6 +86,7 @@ def run(
             image_guidance=image_guidance,
             negative_prompt=negative,
             seed=seed,
+            **_thoughts(thinking, min_score, max_trials),
         )
         if detach:
             session.answer({"job": job.job.model_dump(mode="json")}, lines=[job.id])
@@ -73,15 +96,15 @@ def run(
 
 
 def follow(session: Session, job: JobHandle, output: Path | None, *, cancel_on_interrupt: bool = True) -> None:
-    """Wait for a job with a progress bar and save what it delivers.
+    """Wait for a job with a progress bar and save what it delivers; a plan that waits to be approved is shown instead.
 
     Raises:
-        Exit: 6 if the job failed, 130 if it was cancelled.
+        Exit: 6 if the job failed, 3 if it asks back, 130 if it was cancelled.
         ServiceError: the server stayed away; the job is there when it is back.
     """
     try:
         with session.progress() as show:
-            job.wait(show)
+            job.wait(show, until_plan=True)
     except KeyboardInterrupt:
         if cancel_on_interrupt:
             session.note(f"cancelling {job.id}")
@@ -94,14 +117,30 @@ def follow(session: Session, job: JobHandle, output: Path | None, *, cancel_on_i
     except VogueError as error:
         if job.status is JobStatus.FAILED:
             session.complain(error)
-            raise typer.Exit(ExitCode.JOB_FAILED) from error
+            asks = isinstance(error, ClarificationNeeded)
+            raise typer.Exit(ExitCode.REQUEST_INVALID if asks else ExitCode.JOB_FAILED) from error
         if isinstance(error, ServiceError):
             session.note(f"job {job.id} is kept: once the server is back, `vogue wait {job.id}` follows it again")
         raise
+    if job.status is JobStatus.WAITING:
+        show_waiting(session, job)
+        return
     for notice in job.job.notices:
         session.note(f"note: {notice}")
     files = _save(session, job, output)
-    session.answer(_document(job, files), lines=[str(file) for file in files])
+    said = [job.answer] if job.answer is not None else []
+    session.answer(_document(job, files), lines=[*said, *(str(file) for file in files)])
+
+
+def _thoughts(thinking: Thinking | None, min_score: int | None, max_trials: int | None) -> Settings:
+    """The settings of plan and review that were named."""
+    settings = Settings()
+    if thinking is not None:
+        settings["thinking"] = thinking
+    if min_score is not None or max_trials is not None:
+        named = {"min_score": min_score, "max_trials": max_trials}
+        settings["self_review"] = {name: value for name, value in named.items() if value is not None}
+    return settings
 
 
 def _save(session: Session, job: JobHandle, output: Path | None) -> list[Path]:

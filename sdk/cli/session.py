@@ -48,6 +48,11 @@ class Session:
             for line in lines:
                 self.out.print(line, markup=False)
 
+    def tell(self, piece: str) -> None:
+        """Write a piece of text as it comes; with `--json` it is part of the answer."""
+        if not self.as_json:
+            self.out.print(piece, end="", markup=False)
+
     def note(self, text: str) -> None:
         """Say something beside the answer."""
         if not self.as_json:
