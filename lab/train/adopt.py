@@ -34,9 +34,6 @@ def adopt_frozen(weights: Path, run: Path) -> None:
 
 def start_from(weights: Path, generator: nn.Module) -> None:
     """Load the shipped connector and MMDiT into the module that trains them together."""
-    state = {
-        f"{part}.{name}": value.float()
-        for part in ("connector", "mmdit")
-        for name, value in load_file(weights / f"{part}.safetensors").items()
-    }
-    generator.load_state_dict(state)
+    for part in ("connector", "mmdit"):
+        state = load_file(weights / f"{part}.safetensors")
+        generator.get_submodule(part).load_state_dict({name: value.float() for name, value in state.items()})

@@ -31,6 +31,7 @@ from vogue.schemas.references import MediaKind
 from vogue.schemas.stages import Pass
 
 from .codec import to_pixels
+from .labels import label
 
 __all__ = ["Encoder", "Rows", "TaskPool", "fill_pool", "open_encoder", "visuals_of"]
 
@@ -75,7 +76,7 @@ class Encoder:
         Returns:
             target, source (edits): [N, C, T, h, w] float16. states [N, L, D] float16, padded with zeros, and lengths [N];
             with visuals also negative and negative_lengths, of every `negative_every`-th case. mask: [N, T, h, w], the share of
-            a cell that is edited or, without an edit, that subjects cover.
+            a cell that is edited or, without an edit, that subjects cover. labels, places: see `labels`.
         """
         parts = []
         for start in range(0, len(seeds), CHUNK):
@@ -93,6 +94,9 @@ class Encoder:
         if cases[0].source is not None:
             out["source"] = self._latents([case.source for case in cases])  # type: ignore[misc]
         out["mask"] = _shrink_masks(np.stack([_where_it_matters(case) for case in cases]))
+        labelled = [label(case.target_scene, len(case.target)) for case in cases]
+        out["labels"] = torch.from_numpy(np.stack([labels for labels, _ in labelled]))
+        out["places"] = torch.from_numpy(np.stack([places for _, places in labelled]))
         made = [self._readings(task, case.prompt, visuals_of(case), passes) for case in cases]
         for which, name, lengths, every in (
             (Pass.CONDITIONAL, "states", "lengths", 1),
@@ -179,13 +183,15 @@ def _even(parts: list[Tensor]) -> list[Tensor]:
 @dataclass
 class Rows:
     """A batch of one task: latents [B, C, T, h, w], MLLM states [B, L, D] and their mask [B, L], and where the loss counts
-    more, [B, T, h, w]."""
+    more, [B, T, h, w]. What each token shows: labels [B, N, attributes] and places [B, N, 3]."""
 
     target: Tensor
     source: Tensor | None
     states: Tensor
     mask: Tensor
     weight: Tensor
+    labels: Tensor
+    places: Tensor
 
 
 @dataclass
@@ -223,6 +229,8 @@ class TaskPool:
             states=torch.nn.utils.rnn.pad_sequence(states, batch_first=True).float(),
             mask=torch.arange(int(lengths.max())) < lengths[:, None],
             weight=torch.stack([shard["mask"][row] for shard, row in picks]).float(),
+            labels=torch.stack([shard["labels"][row] for shard, row in picks]).flatten(1, 3).long(),
+            places=torch.stack([shard["places"][row] for shard, row in picks]).flatten(1, 3).float(),
         )
 
 
