@@ -6,9 +6,9 @@ the `|`) is ours, what follows is the user's and is neutralised. `·` stands for
 
     answer   user       ·| how many stars are there?
              assistant  two
-    plan     user       {prompts.plan}image1=visual_prompt, image2=source⏎| do what the arrow says
-             assistant  {"task":"i2i_edit","roles":{"image1":"visual_prompt","image2":"source"},
-                         "steps":[{"action":"move the star to the right","inputs":["image2"]}],
+    plan     user       {prompts.plan}image1=?, image2=visual_prompt⏎| do what the arrow says
+             assistant  {"task":"i2i_edit","roles":{"image1":"source","image2":"visual_prompt"},
+                         "steps":[{"action":"move the star to the right","inputs":["image1"]}],
                          "dense_prompt":"a red star at the right on a blue sky"}
              or         {"clarification":"there is no star; which shape do you mean?"}
     review   user       {prompts.review}i2i_edit⏎| make the star blue        (inputs first, then the result as the last picture or clip)

@@ -16,7 +16,6 @@ __all__ = ["candidates", "check_self_review", "needs_plan", "planned", "thinking
 MAX_OPEN_ROLES = 3
 """Inputs whose part a plan may choose; each more would make four times as many plans possible."""
 
-# A visual prompt may be nothing but that, or also the very picture to be changed or started from.
 _OPEN_ROLES: dict[MediaKind, tuple[Role, ...]] = {
     MediaKind.IMAGE: (Role.SOURCE, Role.FIRST_FRAME, Role.REFERENCE),
     MediaKind.VIDEO: (Role.SOURCE,),
@@ -99,10 +98,13 @@ def _assignments(request: GenerationRequest, kinds: Mapping[str, MediaKind], tas
         yield {visual.tag: visual.role or Role.SOURCE for visual in request.visuals}
         return
     options: list[tuple[Role, ...]] = []
+    # Marks are drawn on a copy; only where nothing else was given can the marked picture itself be what is changed.
+    drawn = sum(visual.role is Role.VISUAL_PROMPT for visual in request.visuals)
+    drawn_only = drawn == len(request.visuals) <= MAX_OPEN_ROLES
     for visual in request.visuals:
         if visual.role is None:
             options.append(_OPEN_ROLES[kinds[visual.tag]])
-        elif visual.role is Role.VISUAL_PROMPT:
+        elif visual.role is Role.VISUAL_PROMPT and drawn_only:
             options.append((*_OPEN_ROLES[kinds[visual.tag]], Role.VISUAL_PROMPT))
         else:
             options.append((visual.role,))

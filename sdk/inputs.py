@@ -91,8 +91,8 @@ async def build_request(
 ) -> GenerationRequest:
     """Check the settings, upload what is not there yet, and name each input by its tag.
 
-    Inputs come in the release's order: references, then the first frame or source; before these, what has no role yet, and visual
-    prompts. Each kind counts from 1: `image1`, `video1`.
+    Inputs come in the release's order: references, then the first frame or source; what has no role yet is between them, and visual
+    prompts are last. Each kind counts from 1: `image1`, `video1`.
 
     Raises:
         RequestInvalid: a setting contradicts the contract; found before anything is uploaded.
@@ -101,9 +101,9 @@ async def build_request(
     validate(GenerationRequest, fields)
     given: list[tuple[Role | None, Media]] = [(Role.REFERENCE, media) for media in references]
     given += [(None, media) for media in inputs]
-    given += [(Role.VISUAL_PROMPT, media) for media in visual_prompts]
     given += [(Role.FIRST_FRAME, first_frame)] if first_frame is not None else []
     given += [(Role.SOURCE, source)] if source is not None else []
+    given += [(Role.VISUAL_PROMPT, media) for media in visual_prompts]
     counts: dict[str, int] = {}
     visuals = []
     for role, media in given:

@@ -103,10 +103,10 @@ def test_what_is_no_plan_is_a_typed_error(text: str) -> None:
 
 def test_the_documented_examples_hold() -> None:
     prompts = get_preset("tiny").prompts
-    roles = {"image1": Role.VISUAL_PROMPT, "image2": Role.SOURCE, "video1": None}
+    roles = {"image1": Role.SOURCE, "image2": Role.VISUAL_PROMPT, "video1": None}
     plan = Plan(clarification="which star?")
     assert plan_exchange(prompts, roles, "do it", plan) == (
-        "plan: image1=visual_prompt, image2=source, video1=?\n",
+        "plan: image1=source, image2=visual_prompt, video1=?\n",
         "do it",
         '{"clarification":"which star?"}',
     )

@@ -112,14 +112,33 @@ def test_open_roles_are_found_with_the_task() -> None:
         (Task.MULTIID, (Role.REFERENCE,)),
         (Task.UNDERSTAND, (Role.SOURCE,)),
     }
-    both = _tasks({"image1": PROMPT, "image2": Role.SOURCE})
-    assert (Task.I2I_EDIT, (PROMPT, Role.SOURCE)) in both
-    assert (Task.REF_I2I_EDIT, (Role.REFERENCE, Role.SOURCE)) in both
+    both = _tasks({"image1": None, "image2": PROMPT})
+    assert both == {
+        (Task.I2V, (Role.FIRST_FRAME, PROMPT)),
+        (Task.I2I_EDIT, (Role.SOURCE, PROMPT)),
+        (Task.MULTIID, (Role.REFERENCE, PROMPT)),
+        (Task.UNDERSTAND, (Role.SOURCE, PROMPT)),
+    }
+
+
+def test_a_marked_picture_alone_may_be_what_is_changed() -> None:
+    assert _tasks({"image1": PROMPT}) == {
+        (Task.T2I, (PROMPT,)),
+        (Task.T2V, (PROMPT,)),
+        (Task.I2V, (Role.FIRST_FRAME,)),
+        (Task.I2I_EDIT, (Role.SOURCE,)),
+        (Task.MULTIID, (Role.REFERENCE,)),
+        (Task.UNDERSTAND, (PROMPT,)),
+    }
+    assert _tasks({"image1": PROMPT, "image2": Role.SOURCE}) == {
+        (Task.I2I_EDIT, (PROMPT, Role.SOURCE)),
+        (Task.UNDERSTAND, (PROMPT, Role.SOURCE)),
+    }
 
 
 @given(
     roles=st.dictionaries(
-        st.sampled_from(["image1", "image2", "image3", "video1"]), st.sampled_from([*Role, None]), max_size=4
+        st.sampled_from(["image1", "image2", "image3", "video1"]), st.sampled_from([*Role, None]), max_size=3
     ),
     frames=st.sampled_from([None, 1, 5]),
     still=st.booleans(),

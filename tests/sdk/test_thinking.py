@@ -99,7 +99,7 @@ def test_inputs_without_a_role_and_prompts_are_named(server: FakeServer) -> None
             "do it", source=b"s", inputs=[b"i"], visual_prompts=[b"v"], references=[b"r"], self_review={"min_score": 5}
         )
     asked = server.requests[0]
-    roles = [Role.REFERENCE, None, Role.VISUAL_PROMPT, Role.SOURCE]
+    roles = [Role.REFERENCE, None, Role.SOURCE, Role.VISUAL_PROMPT]
     assert [(visual.tag, visual.role) for visual in asked.visuals] == [
         (f"image{number}", role) for number, role in enumerate(roles, start=1)
     ]
