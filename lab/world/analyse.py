@@ -22,6 +22,9 @@ from .segment import COLORLESS_STYLES, UNKNOWN, Track, find_backdrop, find_track
 
 _LOOK_FRAMES: Final = 9
 _FLOOR: Final = 0.5
+_FIRST_WEIGHT: Final = 3.0
+# A codec smears thin arms and tips until they look like a disc or a square: so much worse may they fit. Set on training seeds.
+_SMEARED: Final[dict[str, float]] = {"star": -0.08, "cross": -0.04}
 _SIZE_BORDER_PX: Final = 10.0
 
 
@@ -89,10 +92,29 @@ def _read(
 
 
 def likeliest(found: Sequence[Look]) -> Look:
-    """The look that fits best over all frames, at the blur that suits it."""
-    misfits = np.stack([look.misfits for look in found])  # [L, B, F]
-    total = np.log(misfits + _FLOOR).sum(axis=2).min(axis=1)
-    return found[int(total.argmin())]
+    """The look that fits best."""
+    return min(found, key=total_misfit)
+
+
+def total_misfit(look: Look) -> float:
+    """How badly a look fits over all frames, each at the blur that suits it best.
+
+    A mean of logarithms: a smeared frame, which fits nothing well, has less of a say than a sharp one. The first frame counts
+    more, since codecs keep it best.
+    """
+    frames = np.log(look.misfits.min(axis=0) + _FLOOR)  # [F]
+    weights = np.ones(len(frames))
+    weights[0] = _FIRST_WEIGHT
+    return float(np.average(frames, weights=weights)) + _SMEARED.get(look.shape, 0.0)
+
+
+def look_at(track: Track, motion: str, clip: NDArray[np.uint8], empty: NDArray[np.uint8], style: str) -> Window:
+    """A track's surroundings in frames spread through it."""
+    path = clear_path(track, motion, len(clip), clip.shape[1])
+    chosen = np.unique(np.linspace(0, len(track.blobs) - 1, _LOOK_FRAMES).round().astype(int))
+    blobs = [track.blobs[at] for at in chosen]
+    frames = clip[[blob.frame for blob in blobs]]
+    return Window.cut(path.thinned(chosen), np.stack([blob.mask for blob in blobs]), frames, empty, style)
 
 
 def _looks(
@@ -104,10 +126,6 @@ def _looks(
     style: str,
     line_up: Sequence[int],
 ) -> list[Look]:
-    """All that a track could be, over frames spread through it."""
-    path = clear_path(track, motion, len(clip), clip.shape[1])
-    chosen = np.unique(np.linspace(0, len(track.blobs) - 1, _LOOK_FRAMES).round().astype(int))
-    blobs = [track.blobs[at] for at in chosen]
-    frames = clip[[blob.frame for blob in blobs]]
-    window = Window.cut(path.thinned(chosen), np.stack([blob.mask for blob in blobs]), frames, empty, style)
+    """All that a track could be."""
+    window = look_at(track, motion, clip, empty, style)
     return shape_looks(window, color) + (creature_looks(window, line_up) if line_up else [])

@@ -28,6 +28,8 @@ Field = NDArray[np.floating[Any]]
 Clip = NDArray[np.uint8]
 Paint = Callable[[Field, Field, Field], tuple[Field, Field]]
 """Offsets in pixels from the centre and the radius in pixels, to colour […, 3] and opacity […]."""
+Unit = tuple[float, float, float]
+"""Area and middle of a shape of radius 1."""
 
 # Searches go from coarse to fine, over shift and scale; the first by outline alone, the last by pixels.
 _OUTLINE_STEPS: Final = (1.0, 0.5)
@@ -140,7 +142,7 @@ def shape_looks(window: Window, color: str) -> list[Look]:
         best = min(
             paints, key=lambda material: _misfits(few, paints[material], _unit(shape), [at], [_SEARCH_BLUR]).sum()
         )
-        at = _by_pixels(few, paints[best], _unit(shape), at)
+        at = _by_pixels(few, paints[best], _unit(shape), at, _PIXEL_STEPS)
         for material, paint in paints.items():
             misfits = _misfits(window, paint, _unit(shape), [at], _BLURS)[:, 0]
             found.append(_look(window, shape, material, None, misfits, at, _unit(shape)))
@@ -148,20 +150,31 @@ def shape_looks(window: Window, color: str) -> list[Look]:
 
 
 def creature_looks(window: Window, line_up: Sequence[int]) -> list[Look]:
-    """Every creature of a line-up, drawn where it fits best, with its misfit."""
-    found = []
+    """Every creature of a line-up, drawn where it fits best, with its misfit.
+
+    They look much alike, so the search for a place is made once, and from there each finds its own.
+    """
     few = window.thinned(_SEARCH_FRAMES)
+    first = _unit_creature(line_up[0])
+    start = _by_pixels(few, _creature_paint(line_up[0]), first, Placement(), _PIXEL_STEPS)
+    found = []
     for identity in line_up:
         unit, paint = _unit_creature(identity), _creature_paint(identity)
-        at = _by_pixels(few, paint, unit, Placement())
+        at = _by_pixels(few, paint, unit, _carried(window.path, start, first, unit), _PIXEL_STEPS[1:])
         misfits = _misfits(window, paint, unit, [at], _BLURS)[:, 0]
         found.append(_look(window, "creature", "plain", identity, misfits, at, unit))
     return found
 
 
-def _by_outline(
-    window: Window, depth: Callable[[Field, Field, Field], Field], unit: tuple[float, float, float]
-) -> Placement:
+def _carried(path: Path, at: Placement, here: Unit, there: Unit) -> Placement:
+    """The placement of another shape that puts its centre and radius where those of the first are."""
+    extent = float(path.extent.mean())
+    off_x, off_y = (there[axis] * there[0] ** -0.5 - here[axis] * here[0] ** -0.5 for axis in (1, 2))
+    scale = at.scale * float(np.sqrt(there[0] / here[0]))
+    return Placement(at.shift_x + off_x * extent, at.shift_y + off_y * extent, scale)
+
+
+def _by_outline(window: Window, depth: Callable[[Field, Field, Field], Field], unit: Unit) -> Placement:
     """The placement whose outline overlaps the masks best."""
     best = Placement()
     for step in _OUTLINE_STEPS:
@@ -173,31 +186,27 @@ def _by_outline(
     return best
 
 
-def _by_pixels(window: Window, paint: Paint, unit: tuple[float, float, float], start: Placement) -> Placement:
+def _by_pixels(window: Window, paint: Paint, unit: Unit, start: Placement, steps: Sequence[float]) -> Placement:
     best = start
-    for step in _PIXEL_STEPS:
+    for step in steps:
         trials = _trials(best, step)
         misfits = _misfits(window, paint, unit, trials, [_SEARCH_BLUR])[0]  # [S, F]
         best = trials[int(np.log(misfits + _FLOOR).sum(axis=1).argmin())]
     return best
 
 
-def _misfits(
-    window: Window, paint: Paint, unit: tuple[float, float, float], trials: Sequence[Placement], blurs: Sequence[int]
-) -> Field:
+def _misfits(window: Window, paint: Paint, unit: Unit, trials: Sequence[Placement], blurs: Sequence[int]) -> Field:
     return window.misfit(*paint(*_offsets(window, unit, trials)), blurs)
 
 
-def _offsets(
-    window: Window, unit: tuple[float, float, float], trials: Sequence[Placement]
-) -> tuple[Field, Field, Field]:
+def _offsets(window: Window, unit: Unit, trials: Sequence[Placement]) -> tuple[Field, Field, Field]:
     """Offsets of all pixels from the centre, [S, F, 1, m] and [S, F, n, 1], and radii [S, F, 1, 1]."""
     moved = np.array([(at.shift_x, at.shift_y, at.scale) for at in trials], np.float32)  # [S, 3]
     x, y, radius = (axis[..., None, None] for axis in _centres(window.path, unit, moved))
     return window.columns - x, window.rows - y, radius
 
 
-def _centres(path: Path, unit: tuple[float, float, float], moved: Field) -> tuple[Field, Field, Field]:
+def _centres(path: Path, unit: Unit, moved: Field) -> tuple[Field, Field, Field]:
     """Centres and radii [S, F] of a shape of given area and middle, under some shifts and scales [S, 3]."""
     area, off_x, off_y = unit
     radius = np.float32(area**-0.5) * path.extent  # [F]
@@ -209,7 +218,7 @@ def _centres(path: Path, unit: tuple[float, float, float], moved: Field) -> tupl
 
 def _look(
     window: Window, shape: str, material: str, creature: int | None, misfits: Field, at: Placement,
-    unit: tuple[float, float, float],
+    unit: Unit,
 ) -> Look:  # fmt: skip
     moved = np.array([(at.shift_x, at.shift_y, at.scale)], np.float32)
     x, y, radius = (float(axis[0, 0]) for axis in _centres(window.path, unit, moved))
@@ -252,20 +261,20 @@ def _grid() -> tuple[Field, Field]:
     return axis[None, :], axis[:, None]
 
 
-def _moments(inside: NDArray[np.bool_]) -> tuple[float, float, float]:
+def _moments(inside: NDArray[np.bool_]) -> Unit:
     rows, columns = np.nonzero(close(inside[None])[0])
     middle = inside.shape[0] / 2 - 0.5
     return len(rows) / _UNIT_PX**2, (columns.mean() - middle) / _UNIT_PX, (rows.mean() - middle) / _UNIT_PX
 
 
 @cache
-def _unit(shape: str) -> tuple[float, float, float]:
+def _unit(shape: str) -> Unit:
     """Area and centre of mass of a shape of radius 1."""
     u, v = _grid()
     return _moments(distance(shape, u, v) <= 0)
 
 
 @lru_cache(maxsize=4096)
-def _unit_creature(identity: int) -> tuple[float, float, float]:
+def _unit_creature(identity: int) -> Unit:
     u, v = _grid()
     return _moments(paint_creature(identity, u, v, np.float32(_UNIT_PX))[1] > 0.5)

@@ -23,7 +23,6 @@ from .scene import (
     Actor,
     Creature,
     Scene,
-    apart,
     pick,
     sample_place,
     sample_scene,
@@ -36,6 +35,9 @@ REFERENT: Final = ("the creature of {tag}", "the creature from {tag}", "the crea
 _CLEAR_PX: Final = 12.0
 _CLEAR_RATIO: Final = 1.3
 _SAY_PLACE: Final = 0.3
+_REACH_ACROSS: Final = 0.85
+_REACH_UP: Final = 1.2
+_ROOM_PX: Final = 4.0
 
 
 def related_case(rng: np.random.Generator, task: Task, seed: int, split: Split) -> Case:
@@ -112,12 +114,24 @@ def place_creatures(
             size = pick(rng, sizes)
             x, y = sample_place(rng, motion, Creature(identity, size, 0, 0).radius)
             creature = Creature(identity, size, x, y, motion)
-            if apart(creature, placed):
+            if clear(creature, placed):
                 placed = (*placed, creature)
                 break
         else:
             return ()
     return placed
+
+
+def clear(actor: Actor, others: tuple[Actor, ...]) -> bool:
+    """True when a creature is apart from `others` with room between: ears and feet reach beyond the radius."""
+    path = trajectory(actor, CLIP_FRAMES)
+    for other in others:
+        there = trajectory(other, CLIP_FRAMES)
+        gap, reach = np.abs(path - there), path[:, 2] + there[:, 2]
+        beside = gap[:, 0] >= _REACH_ACROSS * reach + _ROOM_PX
+        if not (beside | (gap[:, 1] >= _REACH_UP * reach + _ROOM_PX)).all():
+            return False
+    return True
 
 
 def portrait(rng: np.random.Generator, identity: int) -> Clip:

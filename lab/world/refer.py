@@ -10,11 +10,11 @@ import numpy as np
 from .cases import Case, Clip, Split, Task, admitted, phrasing_split
 from .creature import line_up
 from .edits import Edit, apply_edit, edited_region, fits
-from .gather import LINE_UP, draw_identities, place_creatures, portrait, referent
+from .gather import LINE_UP, clear, draw_identities, place_creatures, portrait, referent
 from .language import fill, reference
 from .phrasings import PLACES
 from .render import render
-from .scene import CLIP_FRAMES, MOTIONS, STYLES, Creature, Scene, apart, pick, sample_scene
+from .scene import CLIP_FRAMES, MOTIONS, STYLES, Creature, Scene, pick, sample_scene
 from .templates import REFERENCE_EDITS
 
 REFERENCE_KINDS: Final = ("insert", "swap", "delete", "style")
@@ -32,6 +32,8 @@ def reference_edit_case(rng: np.random.Generator, task: Task, seed: int, split: 
         if edit is None or not admitted(scene, split):
             continue
         target_scene = apply_edit(scene, edit)
+        if not all(clear(actor, target_scene.subjects[:at]) for at, actor in enumerate(target_scene.subjects)):
+            continue
         if split == "eval" or admitted(target_scene, split):
             break
     shown = _style_sample(rng, edit.value, split) if kind == "style" else portrait(rng, identities[0])
@@ -64,7 +66,7 @@ def _insert(
     column, row = list(PLACES)[int(rng.integers(len(PLACES)))]
     after = Creature(identity, "small", _CELL_CENTRES_PX[column], _CELL_CENTRES_PX[row])
     edit = Edit("insert", None, None, after, PLACES[column, row])
-    return scene, edit if apart(after, scene.subjects) else None
+    return scene, edit
 
 
 def _swap(rng: np.random.Generator, motions: tuple[str, ...], identity: int, split: Split) -> tuple[Scene, Edit | None]:

@@ -11,13 +11,20 @@ import numpy as np
 import pytest
 
 from vogue.lab import bench
+from vogue.lab.bars import BARS, dimension
 from vogue.lab.charts import Entry, contact_sheet
+from vogue.lab.labels import plan_choices, plan_is_right, right_plan
 from vogue.lab.maker import Maker
+from vogue.lab.measure import MEASURES
+from vogue.lab.rounds import score_turn
 from vogue.lab.scoring import edit_done, estimate, merge, psnr, score_case
 from vogue.lab.world.analyse import analyse
 from vogue.lab.world.cases import sample_case
+from vogue.lab.world.change import sample_conversation
 from vogue.lab.world.edits import EDIT_KINDS
+from vogue.lab.world.exercises import NAMES, sample_exercise
 from vogue.lab.world.render import render
+from vogue.schemas.plan import Plan
 
 
 @pytest.mark.parametrize("kind", EDIT_KINDS)
@@ -32,6 +39,58 @@ def test_exact_generations_get_full_marks() -> None:
     for task in ("t2i", "t2v", "i2v"):
         scores = score_case(*(lambda case: (case, case.target))(sample_case(task, 5, "eval")))  # type: ignore[arg-type]
         assert all(all(values) for values in scores.values())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["t2i_related", "i2i_wide", "ref_i2i_edit", "ref_i2i_style", "ref2i", "drawn_edit", "i2i_composed", "multiid_one"],
+)
+def test_exact_results_get_full_marks_in_new_exercises_too(name: str) -> None:
+    case = sample_exercise(name, 2, "eval")
+    scores = score_case(case, case.target)
+    shares = {name: values for name, values in scores.items() if not name.endswith("dB")}
+    assert shares and all(value == 1.0 for values in shares.values() for value in values), shares
+
+
+def test_another_creature_is_not_the_right_one() -> None:
+    case = sample_exercise("ref2i", 1, "eval")
+    right = case.identities[0]
+    other = next(one for one in case.line_ups[0] if one != right)
+    swapped = tuple(
+        replace(actor, identity=other) if getattr(actor, "identity", None) == right else actor
+        for actor in case.target_scene.subjects
+    )
+    wrong = render(replace(case.target_scene, subjects=swapped), 1)
+    assert score_case(case, wrong)["identity"][0] == 0.0
+
+
+def test_a_turn_is_scored_by_subjects_and_sides() -> None:
+    turns = [turn for seed in range(3) for turn in sample_conversation(seed).turns]
+    turn = next(one for one in turns if len(one.target_scene.subjects) == 2)
+    assert score_turn(turn, turn.target) == {"precision": 1.0, "recall": 1.0, "F1": 1.0, "relations": 1.0}
+    alone = render(replace(turn.target_scene, subjects=turn.target_scene.subjects[:1]))
+    lost = score_turn(turn, alone)
+    assert (lost["precision"], lost["recall"]) == (1.0, 0.5) and lost["F1"] == pytest.approx(2 / 3)
+    empty = score_turn(turn, render(replace(turn.target_scene, subjects=())))
+    assert empty == {"precision": 0.0, "recall": 0.0, "F1": 0.0, "relations": 0.0}
+    mirrored = tuple(replace(one, x=64 - one.x, y=64 - one.y) for one in turn.target_scene.subjects)
+    assert score_turn(turn, render(replace(turn.target_scene, subjects=mirrored)))["relations"] == 0.0
+
+
+def test_plans_are_judged_by_what_they_would_do() -> None:
+    case, other = (sample_exercise("drawn_edit", seed, "eval") for seed in (0, 1))
+    assert plan_is_right(case, right_plan(case)) and not plan_is_right(case, right_plan(other))
+    assert right_plan(case).roles in [choice.roles for choice in plan_choices(case)]
+    lost = sample_exercise("unmeetable", 0, "eval")
+    assert plan_is_right(lost, right_plan(lost))
+    assert not plan_is_right(lost, Plan(clarification="what do you mean?"))
+    assert not plan_is_right(case, Plan(clarification="what do you mean?"))
+
+
+def test_every_bar_belongs_to_a_measure_and_every_score_speaks_of_something() -> None:
+    assert set(BARS) <= set(MEASURES) and set(NAMES) <= set(MEASURES)
+    told = {name: dimension(name) for name in ("colour", "identity", "outside dB", "quality dB", "first frame dB")}
+    assert list(told.values()) == ["following", "identity", "preservation", "quality", "preservation"]
 
 
 def test_a_scene_in_another_place_is_as_good_when_places_are_free_only() -> None:
@@ -59,7 +118,13 @@ def test_intervals_by_hand() -> None:
     assert (share.value, share.count) == (0.8, 10)
     assert share.low == pytest.approx(0.490, abs=1e-3) and share.high == pytest.approx(0.943, abs=1e-3)
     mean = estimate([20.0, 22.0, 24.0], share=False)
-    assert mean.high - mean.value == pytest.approx(1.96 * 2 / math.sqrt(3), abs=1e-3)
+    # Student's quantiles as tabulated, for 2, 10 and 60 degrees of freedom.
+    assert mean.high - mean.value == pytest.approx(4.303 * 2 / math.sqrt(3), abs=1e-3)
+    for count, quantile in ((11, 2.228), (61, 2.000)):
+        values = [float(at % 2) for at in range(count)]
+        one = estimate(values, share=False)
+        spread = float(np.std(values, ddof=1)) / math.sqrt(count)
+        assert (one.high - one.value) / spread == pytest.approx(quantile, abs=2e-3)
     assert math.isnan(estimate([], share=True).value)
 
 
@@ -100,6 +165,38 @@ def test_a_model_answers_every_task_in_batches(tmp_path: Path) -> None:
         assert len(result.entries) == 2 and result.estimates["all facts"].count == 2
         case = sample_case(task, 1, "eval")  # type: ignore[arg-type]
         assert result.entries[1].strips[-1][1].shape == case.target.shape
+
+
+def test_what_weights_have_not_learnt_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from vogue.engines.tiny import write_tiny
+
+    write_tiny(tmp_path)
+    learnt = {"tasks": {"t2i": {"steps": 1, "guidance": 1.0, "height_px": 64, "width_px": 64, "num_frames": 1}}}
+    (tmp_path / "preset.json").write_text(json.dumps(learnt))
+    weights = ["--preset", "tiny", "--weights", str(tmp_path), "--count", "1"]
+    assert bench.main([*weights, "--task", "multiid"]) == 3
+    assert "multiid" in capsys.readouterr().err
+    assert bench.main([*weights, "--task", "drawn_edit"]) == 3
+    assert "plans" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("without", ["mmdit-visuals", "mllm-visuals"])
+def test_an_ablation_blinds_one_network(tmp_path: Path, without: str) -> None:
+    from vogue.engines.tiny import write_tiny
+
+    write_tiny(tmp_path)
+    case = sample_case("i2i_edit", 0, "eval")
+    settings = {"preset": "tiny", "weights": tmp_path, "steps": 1, "batch": 1, "threads": 1}
+    whole = Maker.load("model", **settings).make([case])  # type: ignore[arg-type]
+    blind = Maker.load("model", without=without, **settings).make([case])  # type: ignore[arg-type]
+    assert blind[0].shape == whole[0].shape and not np.array_equal(blind[0], whole[0])
+
+
+def test_questions_and_plans_are_answered_in_batches(tmp_path: Path) -> None:
+    perfect = Maker.load("render")
+    for measure, name in (("caption", "right"), ("question", "right"), ("unmeetable", "plan")):
+        result = bench.run(measure, perfect, count=3, seed=0, split="eval")
+        assert result.estimates[name].value == 1.0 and len(result.entries) == 3
 
 
 def test_a_sheet_holds_clips_and_pictures() -> None:
