@@ -35,6 +35,7 @@ from vogue.schemas.stages import (
 )
 
 from .deciding import best_trial
+from .previews import Previews
 from .resolve import settle
 from .route import passes, route
 from .shapes import looking_size
@@ -176,6 +177,7 @@ def _denoise_job(state: FlowState, preset: Preset) -> DenoiseJob:
         image_guidance=spec.image_guidance,
         seed=spec.seed,
         checkpoint_every_steps=preset.checkpoint_every_steps,
+        preview_every_steps=spec.preview_every_steps,
     )
 
 
@@ -189,10 +191,14 @@ async def denoise(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
     await flow.ports.denoiser.start(job, kept if kept is not None and kept.job_id == job.job_id else None)
     before = job.steps * len(state.get("trials", ()))
     try:
-        async for event in flow.ports.denoiser.events(job.job_id):
-            final = await _follow(event, flow, before)
-            if final is not None:
-                return FlowState(denoised=dump(final))
+        async with Previews(spec_of(state), flow) as previews:
+            async for event in flow.ports.denoiser.events(job.job_id):
+                if event.kind == "preview":
+                    previews.show(event, before)
+                    continue
+                final = await _follow(event, flow, before)
+                if final is not None:
+                    return FlowState(denoised=dump(final))
     except JobNotFound as error:
         raise ServiceError(f"the denoiser no longer knows job {job.job_id}; it was restarted") from error
     raise ServiceError(f"the denoiser stopped talking about job {job.job_id} before it was over")
@@ -234,7 +240,7 @@ def _recipe(state: FlowState, spec: JobSpec) -> Recipe:
     return Recipe(
         asked=request.instruction,
         plan=Plan.model_validate(state["plan"]) if "plan" in state else None,
-        spec=spec,
+        spec=spec.model_copy(update={"preview_every_steps": 0}),
         inputs=tuple(
             RecipeInput(tag=visual.tag, role=visual.role, kind=visual.kind, asset_id=ids[visual.tag])
             for visual in _seen(state)

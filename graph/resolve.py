@@ -140,6 +140,7 @@ def fill(request: GenerationRequest, preset: Preset, assets: Mapping[str, Asset]
         image_guidance=_image_guidance(request, preset, task),
         seed=_or(request.seed, fresh_seed),
         self_review=request.self_review,
+        preview_every_steps=request.preview_every_steps,
     )
     return Resolved(spec, tuple(notices))
 

@@ -18,7 +18,7 @@ from vogue.schemas.config import Preset
 from vogue.schemas.jobs import Asset, Stage, StoredAsset
 from vogue.schemas.plan import Plan, Trial
 from vogue.schemas.ports import Codec, Connector, Denoiser, Understanding
-from vogue.schemas.references import PreparedVisual
+from vogue.schemas.references import Artifact, PreparedVisual
 from vogue.schemas.requests import GenerationRequest, JobSpec
 from vogue.schemas.stages import DecodedMedia, LatentCheckpoint
 
@@ -64,6 +64,10 @@ class Journal(Protocol):
 
     async def step(self, steps_done: int, steps_total: int) -> None:
         """So many steps are finished."""
+        ...
+
+    async def preview(self, picture: Artifact, height_px: int, width_px: int, steps_done: int) -> None:
+        """What the result looks like after so many steps."""
         ...
 
     async def notice(self, message: str) -> None:

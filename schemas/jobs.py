@@ -49,7 +49,8 @@ class Stage(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What an event tells. `plan` and `waiting` carry the plan, `text` a piece of an answer, `trial` the scores of a seed."""
+    """What an event tells. `plan` and `waiting` carry the plan, `text` a piece of an answer, `trial` the scores of a
+    seed, `preview` a small picture of what is on its way. `queued` comes again whenever the job moves up."""
 
     QUEUED = "queued"
     STAGE = "stage"
@@ -60,6 +61,7 @@ class EventKind(StrEnum):
     WAITING = "waiting"
     TEXT = "text"
     TRIAL = "trial"
+    PREVIEW = "preview"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -115,7 +117,11 @@ class ErrorInfo(Contract):
 
 
 class JobEvent(Message):
-    """One entry of a job's log. `seq` counts from 1 without gaps, so a listener can ask for what it missed."""
+    """One entry of a job's log. `seq` counts from 1 without gaps, so a listener can ask for what it missed.
+
+    `queue_position` counts from 1, the next to be taken; `eta_s` is the estimated time left: until it is taken while it waits, until
+    its last step while it is stepped.
+    """
 
     job_id: str
     seq: PositiveInt
@@ -124,6 +130,8 @@ class JobEvent(Message):
     stage: Stage | None = None
     steps_done: _Count = 0
     steps_total: _Count = 0
+    queue_position: PositiveInt | None = None
+    eta_s: Annotated[float, Field(ge=0)] | None = None
     message: str = ""
     text: str = ""
     plan: Plan | None = None

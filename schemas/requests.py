@@ -66,6 +66,8 @@ class GenerationRequest(Message):
     seed: _Seed | None = None
     thinking: Thinking = Thinking.AUTO
     self_review: SelfReview | None = None
+    preview_every_steps: Annotated[int, Field(ge=0)] = 0
+    """How often a small picture of the result on its way is shown among the events; 0, the default, is never."""
     temperature: Annotated[float, Field(ge=0, le=5)] | None = None
     max_new_tokens: PositiveInt | None = None
 
@@ -98,6 +100,7 @@ class JobSpec(Contract):
     seed: _Seed
     thinking: Thinking = Thinking.OFF
     self_review: SelfReview | None = None
+    preview_every_steps: Annotated[int, Field(ge=0)] = 0
     temperature: Annotated[float, Field(ge=0)] = 0.0
     max_new_tokens: PositiveInt | None = None
 

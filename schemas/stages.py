@@ -169,17 +169,19 @@ class DenoiseJob(Message):
     image_guidance: PositiveFloat
     seed: Annotated[int, Field(ge=0)]
     checkpoint_every_steps: PositiveInt
+    preview_every_steps: Annotated[int, Field(ge=0)] = 0
 
 
 class DenoiseEvent(Message):
     """Progress of a denoising job. `seq` counts from 1 without gaps.
 
-    `checkpoint` events carry the latents that enter the next step, `completed` the final ones.
+    `checkpoint` events carry the latents that enter the next step, `completed` the final ones, `preview` those that the job
+    would end with if it went straight on.
     """
 
     job_id: str
     seq: PositiveInt
-    kind: Literal["step", "checkpoint", "completed", "failed", "cancelled"]
+    kind: Literal["step", "checkpoint", "preview", "completed", "failed", "cancelled"]
     steps_done: Annotated[int, Field(ge=0)] = 0
     steps_total: Annotated[int, Field(ge=0)] = 0
     latents: TensorRef | None = None
@@ -205,9 +207,11 @@ class DecodeRequest(Message):
 
 
 class PreviewRequest(Message):
-    """A quick look at latents on the way."""
+    """A quick look at latents on the way: the first frame, at the size asked for or at its own."""
 
     latents: TensorRef
+    height_px: PositiveInt | None = None
+    width_px: PositiveInt | None = None
 
 
 class ActionCount(Message):

@@ -24,7 +24,7 @@ from vogue.engines.media import (
     write_video,
 )
 from vogue.engines.models.vae import VAE
-from vogue.engines.preprocess import causal_frames, fit_source, frames_of
+from vogue.engines.preprocess import SourceSize, causal_frames, fit_source, frames_of, resize_image, to_bytes
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import MediaUnreadable
 from vogue.schemas.recipes import RECIPE_KEYWORD, Maker, dump_recipe
@@ -192,8 +192,9 @@ class CodecService:
         return await asyncio.to_thread(self._write, frames, request)
 
     @torch.inference_mode()
-    def _decode(self, latents: TensorRef) -> NDArray[np.uint8]:
-        stored = tensor_of(self._blobs.get_tensor(latents)).to(self._place.device, self._place.dtype)
+    def _decode(self, latents: TensorRef, first: int | None = None) -> NDArray[np.uint8]:
+        """All frames, or those of the first so many latents, which know nothing of what comes after them."""
+        stored = tensor_of(self._blobs.get_tensor(latents)[:, :first]).to(self._place.device, self._place.dtype)
         return frames_of(self._vae.decode(stored[None])[0])
 
     def _write(self, frames: NDArray[np.uint8], request: DecodeRequest) -> DecodedMedia:
@@ -215,12 +216,16 @@ class CodecService:
         return self._blobs.put_file(path, "image/png")
 
     async def preview(self, request: PreviewRequest) -> Artifact:
-        """The middle frame of latents on the way."""
-        frames = await self._thread.run(self._decode, request.latents)
+        """The first frame of latents on the way."""
+        frames = await self._thread.run(self._decode, request.latents, 1)
 
         def write() -> Artifact:
+            frame = frames[0]
+            if request.height_px is not None and request.width_px is not None:
+                shape = (request.height_px, request.width_px)
+                frame = to_bytes(resize_image(frame, SourceSize(*shape, *shape)))
             with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
-                return self._picture(frames[len(frames) // 2], Path(folder) / "preview.png")
+                return self._picture(frame, Path(folder) / "preview.png")
 
         return await asyncio.to_thread(write)
 

@@ -56,7 +56,8 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS assets (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE, job_id TEXT, asset TEXT NOT NULL, artifact TEXT NOT NULL, created_at_s REAL NOT NULL,
-    lossless TEXT
+    lossless TEXT,
+    purpose TEXT
 );
 CREATE INDEX IF NOT EXISTS assets_by_job ON assets (job_id, number);
 CREATE TABLE IF NOT EXISTS submissions (
@@ -77,6 +78,7 @@ CREATE TABLE IF NOT EXISTS session_assets (
 
 _ADDED = (
     ("assets", "lossless", "TEXT"),
+    ("assets", "purpose", "TEXT"),
     *(("jobs", column, "TEXT") for column in ("plan", "decision", "trials", "answer", "held")),
 )
 """Columns that files of an earlier version lack."""
@@ -181,14 +183,17 @@ def load_job(db: sqlite3.Connection, job_id: str) -> Job:
 
 def job_assets(db: sqlite3.Connection, job_id: str) -> tuple[Asset, ...]:
     """What a job has delivered, in order."""
-    rows = db.execute("SELECT asset FROM assets WHERE job_id = ? ORDER BY number", (job_id,)).fetchall()
+    rows = db.execute(
+        "SELECT asset FROM assets WHERE job_id = ? AND purpose IS NULL ORDER BY number", (job_id,)
+    ).fetchall()
     return tuple(Asset.model_validate_json(row["asset"]) for row in rows)
 
 
-def insert_asset(db: sqlite3.Connection, stored: StoredAsset, job_id: str | None) -> None:
-    """Store an upload (no job) or a result."""
+def insert_asset(db: sqlite3.Connection, stored: StoredAsset, job_id: str | None, purpose: str | None = None) -> None:
+    """Store an upload (no job), a result, or something else that goes with a job and has a purpose of its own."""
     db.execute(
-        "INSERT INTO assets (id, job_id, asset, artifact, created_at_s, lossless) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO assets (id, job_id, asset, artifact, created_at_s, lossless, purpose)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             stored.asset.id,
             job_id,
@@ -196,6 +201,7 @@ def insert_asset(db: sqlite3.Connection, stored: StoredAsset, job_id: str | None
             stored.artifact.model_dump_json(),
             time.time(),
             stored.lossless.model_dump_json() if stored.lossless is not None else None,
+            purpose,
         ),
     )
 
@@ -216,6 +222,31 @@ def append_event(db: sqlite3.Connection, job_id: str, kind: EventKind, **fields:
     seq = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE job_id = ?", (job_id,)).fetchone()[0]
     event = JobEvent(job_id=job_id, seq=seq, kind=kind, time_s=time.time(), **fields)
     db.execute("INSERT INTO events VALUES (?, ?, ?)", (job_id, seq, event.model_dump_json()))
+
+
+def tell_queue(db: sqlite3.Connection) -> list[str]:
+    """Tell every waiting job its place and for how long it may wait, from how long the last jobs took. Returns their ids."""
+    waiting = db.execute(
+        "SELECT id, steps_total FROM jobs WHERE status = ? ORDER BY number", (JobStatus.QUEUED.value,)
+    ).fetchall()
+    if not waiting:
+        return []
+    (each_s,) = db.execute(
+        "SELECT AVG(took) FROM (SELECT finished_at_s - started_at_s AS took FROM jobs WHERE status = ?"
+        " ORDER BY number DESC LIMIT 8)",
+        (JobStatus.COMPLETED.value,),
+    ).fetchone()
+    (running,) = db.execute("SELECT COUNT(*) FROM jobs WHERE status = ?", (JobStatus.IN_PROGRESS.value,)).fetchone()
+    for place, row in enumerate(waiting, 1):
+        append_event(
+            db,
+            row["id"],
+            EventKind.QUEUED,
+            steps_total=row["steps_total"],
+            queue_position=place,
+            eta_s=place * max(each_s, 0.0) / max(running, 1) if each_s is not None else None,
+        )
+    return [row["id"] for row in waiting]
 
 
 def end_job(db: sqlite3.Connection, job_id: str, status: JobStatus, error: ErrorInfo | None = None) -> None:

@@ -25,7 +25,7 @@ from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
 
 from .blobs import BlobStore
 
-__all__ = ["DenoiserService", "Latents", "StepLoop"]
+__all__ = ["DenoiserService", "Foresight", "Latents", "StepLoop"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ T = TypeVar("T")
 Latents = NDArray[np.float32]
 StepLoop = Callable[[DenoiseJob, LatentCheckpoint | None], Iterator[tuple[int, Latents]]]
 """Starts a job, fresh or from a checkpoint; each item is (steps done, latents [C, T, h, w] after that step)."""
+
+Foresight = Callable[[DenoiseJob, int, Latents, Latents], Latents]
+"""Of a job after so many steps, from the latents before and after the last one: where it would end if it went straight on."""
 
 
 @dataclass(eq=False, slots=True)
@@ -54,8 +57,11 @@ class _Record:
 class DenoiserService:
     """The `Denoiser` port over a step loop."""
 
-    def __init__(self, loop: StepLoop, blobs: BlobStore, keep_finished: int = 64) -> None:
+    def __init__(
+        self, loop: StepLoop, blobs: BlobStore, keep_finished: int = 64, foresee: Foresight | None = None
+    ) -> None:
         self._loop = loop
+        self._foresee = foresee
         self._blobs = blobs
         self._keep_finished = keep_finished
         self._records: OrderedDict[str, _Record] = OrderedDict()
@@ -115,8 +121,11 @@ class DenoiserService:
                 step = await self._on_worker(lambda: next(steps, None))
                 if step is None:
                     break
+                before = latents
                 done, latents = step
                 await self._tell(record, "step", done)
+                if job.preview_every_steps and done % job.preview_every_steps == 0 and done < job.steps:
+                    await self._show(record, done, before, latents)
                 if done % job.checkpoint_every_steps == 0 and done < job.steps:
                     await self._tell(record, "checkpoint", done, latents)
             if record.cancelled.is_set() and done < job.steps:
@@ -142,6 +151,13 @@ class DenoiserService:
         if latents is not None:
             fields["latents"] = await asyncio.to_thread(self._blobs.put_tensor, latents)
         await self._append(record, kind, steps_done, **fields)
+
+    async def _show(self, record: _Record, done: int, before: Latents | None, latents: Latents) -> None:
+        """Tell what the job is heading for, where that can be foreseen."""
+        if self._foresee is None:
+            await self._tell(record, "preview", done, latents)
+        elif before is not None:
+            await self._tell(record, "preview", done, self._foresee(record.job, done, before, latents))
 
     async def _fail(self, record: _Record, steps_done: int, error: VogueError) -> None:
         await self._append(record, "failed", steps_done, error=ErrorInfo.of(error))

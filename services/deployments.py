@@ -144,9 +144,10 @@ class DenoiserDeployment(_EngineShell):
     def __init__(self, config: AppConfig) -> None:
         super().__init__(config, config.denoiser)
         from .denoiser import DenoiserService
-        from .stepping import load_loop
+        from .stepping import load_loop, straight_on
 
-        self._service = DenoiserService(load_loop(self.place), self.place.blobs)
+        foresee = straight_on(self.place.preset.schedule)
+        self._service = DenoiserService(load_loop(self.place), self.place.blobs, foresee=foresee)
 
     async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
         """See `Denoiser.start`."""

@@ -253,7 +253,10 @@ class FakeCodec:
 
     async def preview(self, request: PreviewRequest) -> Artifact:
         """The first frame."""
-        return self._blobs.put(netpbm(self._grey(request.latents)[:1]), "image/x-portable-pixmap")
+        frame = self._grey(request.latents)[:1]
+        if request.height_px is not None and request.width_px is not None:
+            frame = _nearest(frame, request.height_px, request.width_px)
+        return self._blobs.put(netpbm(frame), "image/x-portable-pixmap")
 
     async def sheet(self, original: Artifact) -> Artifact:
         """All frames in a grid, at their own size."""

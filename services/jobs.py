@@ -17,7 +17,18 @@ from vogue.schemas.requests import GenerationRequest, JobSpec
 from vogue.schemas.stages import LatentCheckpoint
 
 from .cache import digests
-from .database import OPEN, Database, append_event, end_job, insert_asset, job_row, load_job, new_id, stored_asset
+from .database import (
+    OPEN,
+    Database,
+    append_event,
+    end_job,
+    insert_asset,
+    job_row,
+    load_job,
+    new_id,
+    stored_asset,
+    tell_queue,
+)
 from .submissions import check_assets, first_job, remember
 
 __all__ = ["JobStore"]
@@ -76,7 +87,8 @@ class JobStore:
                 remember(db, once, job_id)
             if also is not None:
                 also(db, job_id)
-            append_event(db, job_id, EventKind.QUEUED, steps_total=spec.steps)
+            (place,) = db.execute("SELECT COUNT(*) FROM jobs WHERE status = ?", (JobStatus.QUEUED.value,)).fetchone()
+            append_event(db, job_id, EventKind.QUEUED, steps_total=spec.steps, queue_position=place)
             for notice in notices:
                 append_event(db, job_id, EventKind.NOTICE, message=notice)
             return load_job(db, job_id)
@@ -126,6 +138,7 @@ class JobStore:
                 db.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
             if status in (JobStatus.QUEUED, JobStatus.WAITING):
                 end_job(db, job_id, JobStatus.CANCELLED)
+                tell_queue(db)
             return load_job(db, job_id)
 
     def reopen(self, job_id: str) -> Job:
@@ -177,7 +190,10 @@ class JobStore:
                 if row is None:
                     raise AssetNotFound(f"no upload or asset has the id {before!r}", param="before")
                 top = row["number"]
-            rows = db.execute("SELECT asset FROM assets WHERE number < ? ORDER BY number DESC LIMIT ?", (top, limit))
+            rows = db.execute(
+                "SELECT asset FROM assets WHERE number < ? AND purpose IS NULL ORDER BY number DESC LIMIT ?",
+                (top, limit),
+            )
             return [Asset.model_validate_json(row["asset"]) for row in rows.fetchall()]
 
     def kept_digests(self) -> set[str]:

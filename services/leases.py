@@ -25,7 +25,7 @@ from vogue.schemas.errors import VogueError
 from vogue.schemas.jobs import ErrorInfo, EventKind, JobStatus, Stage, StoredAsset
 from vogue.schemas.stages import LatentCheckpoint
 
-from .database import OPEN, Database, append_event, connect, end_job, insert_asset, job_row
+from .database import OPEN, Database, append_event, connect, end_job, insert_asset, job_row, tell_queue
 
 __all__ = ["FencedSaver", "Lease", "LeaseLost", "LeaseTable"]
 
@@ -74,6 +74,8 @@ class LeaseTable:
                 append_event(
                     db, row["id"], EventKind.RESUMED, steps_done=row["steps_done"], steps_total=row["steps_total"]
                 )
+            if row["status"] == JobStatus.QUEUED.value:
+                tell_queue(db)
             return Lease(row["id"], row["epoch"] + 1, row["attempts"] + 1)
 
     def renew(self, lease: Lease, ttl_s: float) -> bool:
@@ -98,7 +100,7 @@ class LeaseTable:
                 db.execute("UPDATE jobs SET stage = ? WHERE id = ?", (stage.value, lease.job_id))
                 append_event(db, lease.job_id, EventKind.STAGE, stage=stage)
 
-    def record_step(self, lease: Lease, steps_done: int, steps_total: int) -> None:
+    def record_step(self, lease: Lease, steps_done: int, steps_total: int, eta_s: float | None = None) -> None:
         """Note finished steps; steps done again after a crash are no news."""
         with self.fenced(lease) as db:
             if steps_done > job_row(db, lease.job_id)["steps_done"]:
@@ -113,7 +115,22 @@ class LeaseTable:
                     stage=Stage.DENOISE,
                     steps_done=steps_done,
                     steps_total=steps_total,
+                    eta_s=eta_s,
                 )
+
+    def record_preview(self, lease: Lease, picture: StoredAsset, steps_done: int) -> None:
+        """Show what the result looks like after so many steps."""
+        with self.fenced(lease) as db:
+            insert_asset(db, picture, lease.job_id, purpose="preview")
+            append_event(
+                db,
+                lease.job_id,
+                EventKind.PREVIEW,
+                stage=Stage.DENOISE,
+                steps_done=steps_done,
+                steps_total=job_row(db, lease.job_id)["steps_total"],
+                assets=(picture.asset,),
+            )
 
     def record_resumed(self, lease: Lease, steps_done: int) -> None:
         """Note that a denoiser took the job up after so many steps."""

@@ -281,6 +281,7 @@ class OrchestratorService:
             lease = await asyncio.to_thread(self._leases.take, self._owner, self._config.lease_ttl_s) if free else None
             if lease is not None:
                 self._put_to_work(lease)
+                self._news.tell_everybody()  # whoever waits has moved up
                 continue
             try:
                 # Leases of dead workers run out without anybody saying so.

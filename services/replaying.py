@@ -14,7 +14,7 @@ from vogue.schemas.requests import GenerationRequest, JobSpec, Thinking, VisualI
 __all__ = ["differences", "input_ids", "missing", "refusal", "replayed"]
 
 _DECIDES = ("preset", "weights", "engine", "dtype", "code")
-_FREE = {"thinking", "self_review"}
+_FREE = {"thinking", "self_review", "preview_every_steps"}
 """How the parameters came about does not matter to the pixels."""
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from torch import Tensor
 
 from vogue.engines.layout import Conditions
 from vogue.engines.loading import load_mmdit
 from vogue.engines.port import Engine
-from vogue.engines.sampling import get_noise, prepare, tick, unpack
+from vogue.engines.sampling import get_noise, get_schedule, prepare, tick, unpack
 from vogue.engines.torch_engine import TorchEngine
 from vogue.schemas.config import ScheduleConfig
 from vogue.schemas.references import TensorRef
 from vogue.schemas.stages import DenoiseJob, LatentCheckpoint
 
 from .blobs import BlobStore
-from .denoiser import Latents, StepLoop
+from .denoiser import Foresight, Latents, StepLoop
 from .workplace import Workplace, array_of, tensor_of
 
-__all__ = ["engine_loop", "load_loop"]
+__all__ = ["engine_loop", "load_loop", "straight_on"]
 
 
 def engine_loop(engine: Engine, schedule: ScheduleConfig, blobs: BlobStore) -> StepLoop:
@@ -48,6 +49,17 @@ def engine_loop(engine: Engine, schedule: ScheduleConfig, blobs: BlobStore) -> S
             yield state.steps_done, array_of(unpack(state))
 
     return loop
+
+
+def straight_on(schedule: ScheduleConfig) -> Foresight:
+    """Follow the last step's velocity to the end: x − σ·v, with v = (x − x') / (σ − σ')."""
+
+    def foresee(job: DenoiseJob, done: int, before: Latents, after: Latents) -> Latents:
+        earlier, now = (float(sigma) for sigma in get_schedule(job.steps, schedule)[done - 1 : done + 1])
+        reached: Latents = (after + (after - before) * np.float32(now / (earlier - now))).astype(np.float32)
+        return reached
+
+    return foresee
 
 
 def load_loop(place: Workplace) -> StepLoop:

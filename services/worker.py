@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,11 @@ class News:
         for listener in self._listeners.get(job_id, ()):
             listener.set()
 
+    def tell_everybody(self) -> None:
+        """Something was written about several jobs."""
+        for job_id in list(self._listeners):
+            self.tell(job_id)
+
     def listen(self, job_id: str) -> asyncio.Event:
         """An event that is set whenever something is written, until `leave`."""
         listener = asyncio.Event()
@@ -72,6 +78,23 @@ class Bench:
     max_attempts: int
 
 
+class _Pace:
+    """How long the steps of a job take, since this worker has it."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def left_s(self, steps_done: int, steps_total: int) -> float | None:
+        """Seconds until the last step, from those finished so far; None after the first, which tells nothing."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, steps_done)
+        began_s, before = self._first
+        if steps_done <= before:
+            return None
+        return (now - began_s) / (steps_done - before) * max(steps_total - steps_done, 0)
+
+
 class _JobJournal:
     """The flow's `Journal`, written under a lease."""
 
@@ -80,13 +103,29 @@ class _JobJournal:
         self._thoughts = bench.thoughts
         self._lease = lease
         self._news = bench.news
+        self._pace = _Pace()
 
     async def stage(self, stage: Stage) -> None:
         await asyncio.to_thread(self._leases.record_stage, self._lease, stage)
         self._news.tell(self._lease.job_id)
 
     async def step(self, steps_done: int, steps_total: int) -> None:
-        await asyncio.to_thread(self._leases.record_step, self._lease, steps_done, steps_total)
+        eta_s = self._pace.left_s(steps_done, steps_total)
+        await asyncio.to_thread(self._leases.record_step, self._lease, steps_done, steps_total, eta_s)
+        self._news.tell(self._lease.job_id)
+
+    async def preview(self, picture: Artifact, height_px: int, width_px: int, steps_done: int) -> None:
+        asset = Asset(
+            id=new_id("asset"),
+            kind=MediaKind.IMAGE,
+            media_type=picture.media_type,
+            num_bytes=picture.num_bytes,
+            filename=f"{self._lease.job_id}-step{steps_done}.{picture.media_type.partition('/')[2]}",
+            height_px=height_px,
+            width_px=width_px,
+        )
+        stored = StoredAsset(asset=asset, artifact=picture)
+        await asyncio.to_thread(self._leases.record_preview, self._lease, stored, steps_done)
         self._news.tell(self._lease.job_id)
 
     async def resumed(self, steps_done: int) -> None:

@@ -67,6 +67,9 @@ class Diary:
     async def step(self, steps_done: int, steps_total: int) -> None:
         self.entries.append((steps_done, steps_total))
 
+    async def preview(self, picture: Any, height_px: int, width_px: int, steps_done: int) -> None:
+        self.entries.append(f"preview {height_px}×{width_px} after {steps_done}")
+
     async def resumed(self, steps_done: int) -> None:
         self.entries.append(f"from {steps_done}")
 
