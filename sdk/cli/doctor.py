@@ -1,4 +1,4 @@
-"""`vogue doctor`: what is installed, which presets can run here, and why the others cannot."""
+"""`vogue doctor`: what is installed, which presets can run here, why the others cannot, and which command comes next."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ _RELEASE_GPU_GIB = 75.0
 
 @dataclass(frozen=True)
 class PresetFinding:
-    """Whether a preset can run here; `obstacles` is empty if it can."""
+    """Whether a preset can run here: `obstacles` is empty if it can. `next` is the command that leads on."""
 
     name: str
     weights: str | None
     obstacles: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    next: str = ""
 
 
 def judge(name: str, machine: Machine, given_weights: Path | None) -> PresetFinding:
@@ -42,17 +44,50 @@ def judge(name: str, machine: Machine, given_weights: Path | None) -> PresetFind
     elif machine.ffmpeg_version is None:
         obstacles.append(f"{machine.ffmpeg} does not run")
     folder = None if name == "tiny" else weights_folder(name, given_weights)
-    if folder is not None:
-        obstacles += [f"weights: {fault}" for fault in inspect_folder(folder)]
+    faults = inspect_folder(folder) if folder is not None else []
+    obstacles += [f"weights: {fault}" for fault in faults]
     needed_gib = _GRAPH_GIB.get(name)
     if needed_gib is None:
-        largest = max((gib for _, gib in machine.gpus), default=0.0)
-        if largest < _RELEASE_GPU_GIB:
-            here = f"the largest here has {largest:.0f}" if machine.gpus else "there is none here"
-            obstacles.append(f"needs an NVIDIA GPU with {_RELEASE_GPU_GIB:.0f} GiB, and {here}")
+        obstacles += _gpu_obstacles(machine)
     elif machine.memory_gib is not None and machine.memory_gib < needed_gib:
         obstacles.append(f"needs {needed_gib:g} GiB of memory, and this machine has {machine.memory_gib:.1f}")
-    return PresetFinding(name, str(folder) if folder is not None else None, tuple(obstacles))
+    return PresetFinding(
+        name,
+        str(folder) if folder is not None else None,
+        tuple(obstacles),
+        _notes(machine) if needed_gib is None else (),
+        _next(name, machine, given_weights, bool(faults), bool(obstacles)),
+    )
+
+
+def _gpu_obstacles(machine: Machine) -> list[str]:
+    largest = max((gib for _, gib in machine.gpus), default=0.0)
+    if largest < _RELEASE_GPU_GIB:
+        here = f"the largest here has {largest:.0f}" if machine.gpus else "there is none here"
+        return [f"needs an NVIDIA GPU with {_RELEASE_GPU_GIB:.0f} GiB, and {here}"]
+    if machine.torch_is_cpu_build:
+        return [f"torch {machine.serve['torch']} is a build without CUDA: make install TORCH_ANY=1"]
+    return []
+
+
+def _notes(machine: Machine) -> tuple[str, ...]:
+    if machine.gpu.get("tensorrt") is not None:
+        return ()
+    return ("TensorRT is not installed (pip install 'vogue-video[gpu]'); without it PyTorch runs the networks",)
+
+
+def _next(name: str, machine: Machine, given_weights: Path | None, lacks_weights: bool, obstructed: bool) -> str:
+    """The command to run next, from what stands in the way first to serving."""
+    if machine.missing:
+        return "pip install 'vogue-video[serve]'"
+    if name in _GRAPH_GIB:
+        options = f" --weights-dir {given_weights}" if given_weights is not None and name != "tiny" else ""
+        return "" if obstructed else f"vogue serve --preset {name}{options}"
+    if lacks_weights:
+        return f"vogue weights import SRC --preset {name} --out DIR   (docs/released-weights.md)"
+    if obstructed:
+        return f"vogue capacity --preset {name} --gpu h100-80g   (which cards would do)"
+    return f"vogue weights verify {given_weights or weights_folder(name, None)}; vogue serve --config deploy/h100.yaml"
 
 
 def doctor(
@@ -105,5 +140,7 @@ def _preset_lines(findings: list[PresetFinding]) -> list[str]:
     lines = []
     for finding in findings:
         lines.append(f"preset   {finding.name}: {'cannot run here' if finding.obstacles else 'can run here'}")
-        lines += [f"         - {obstacle}" for obstacle in finding.obstacles]
+        lines += [f"         - {remark}" for remark in (*finding.obstacles, *finding.notes)]
+        if finding.next:
+            lines.append(f"         next: {finding.next}")
     return lines

@@ -7,7 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 
 __all__ = ["Machine", "look_around"]
@@ -31,6 +31,13 @@ class Machine:
     ffmpeg_version: str | None
     base: dict[str, str | None]
     serve: dict[str, str | None]
+    gpu: dict[str, str | None] = field(default_factory=dict)
+    """Packages of the `gpu` extra."""
+
+    @property
+    def torch_is_cpu_build(self) -> bool:
+        """Whether the installed torch cannot use a GPU: its version says which build it is."""
+        return (self.serve.get("torch") or "").endswith("+cpu")
 
     @property
     def missing(self) -> list[str]:
@@ -52,6 +59,7 @@ def look_around() -> Machine:
         ffmpeg_version=_ffmpeg_version(ffmpeg),
         base=_versions(None),
         serve=_versions("serve"),
+        gpu=_versions("gpu"),
     )
 
 

@@ -16,7 +16,7 @@ __all__ = ["inspect_file", "inspect_folder", "weights_folder"]
 _PARTS = (
     ("mllm",),
     ("connector.safetensors", "model.ckpt"),
-    ("mmdit.safetensors", "model.ckpt"),
+    ("mmdit.safetensors", "mmdit", "model.ckpt"),
     ("vae.safetensors", "vae"),
 )
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}

@@ -85,6 +85,36 @@ def test_obstacles_name_the_need_and_what_is_there(weights: Path) -> None:
     assert judge("univideo-hidden", big, weights).obstacles == ()
 
 
+def test_the_large_presets_say_which_gpu_build_and_compiler_are_missing(weights: Path) -> None:
+    finding = judge("univideo-queries", LAPTOP, weights)
+    assert "there is none here" in " ".join(finding.obstacles)
+    assert "TensorRT is not installed" in " ".join(finding.notes)
+    server = replace(LAPTOP, gpus=(("H100", 79.6),), serve={"torch": "2.13.0+cpu"}, gpu={"tensorrt": "11.0"})
+    finding = judge("univideo-queries", server, weights)
+    assert "without CUDA" in " ".join(finding.obstacles) and finding.notes == ()
+    assert judge("mini", server, weights).obstacles == ()
+
+
+def test_imported_weights_may_lie_in_shards(weights: Path) -> None:
+    (weights / "mmdit").mkdir()
+    (weights / "mmdit.safetensors").rename(weights / "mmdit" / "model-00001-of-00001.safetensors")
+    assert inspect_folder(weights) == []
+
+
+def test_the_next_command_leads_on(weights: Path, tmp_path: Path) -> None:
+    bare = replace(LAPTOP, serve={"torch": None})
+    server = replace(LAPTOP, gpus=(("H100", 79.6),))
+    missing = tmp_path / "nothing"
+    assert judge("mini", bare, weights).next.startswith("pip install")
+    assert judge("mini", LAPTOP, None).next == "vogue serve --preset mini"
+    assert judge("mini", replace(LAPTOP, memory_gib=1.0), None).next == ""
+    assert judge("univideo-hidden", LAPTOP, missing).next.startswith(
+        "vogue weights import SRC --preset univideo-hidden"
+    )
+    assert judge("univideo-hidden", LAPTOP, weights).next.startswith("vogue capacity --preset univideo-hidden")
+    assert judge("univideo-hidden", server, weights).next.startswith(f"vogue weights verify {weights}; vogue serve")
+
+
 def test_this_machine_can_be_looked_at() -> None:
     machine = look_around()
     assert machine.cpus >= 1 and machine.base["pydantic"] is not None
@@ -104,7 +134,8 @@ def test_doctor_reports(monkeypatch: pytest.MonkeyPatch, weights: Path, state: s
     assert document["server"]["state"] == state
     presets = {preset["name"]: preset["obstacles"] for preset in document["presets"]}
     assert presets["mini"] == [] and presets["univideo-hidden"] != []
-    assert "mini: can run here" in call("doctor", "--weights", str(weights)).stdout
+    words = call("doctor", "--weights", str(weights)).stdout
+    assert "mini: can run here" in words and "next: vogue serve --preset mini" in words
 
 
 def test_doctor_fails_where_nothing_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
