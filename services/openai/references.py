@@ -54,7 +54,8 @@ class DataUrl:
         """
         for at in range(self.start, len(self.text), _CHUNK):
             piece = self.text[at : at + _CHUNK]
-            if "=" in piece and at + _CHUNK < len(self.text):
+            padding = len(piece) - len(piece.rstrip("="))
+            if padding > (0 if at + _CHUNK < len(self.text) else 2):
                 raise _not_base64(param)
             try:
                 yield binascii.a2b_base64(piece, strict_mode=True)
