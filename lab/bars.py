@@ -33,7 +33,9 @@ _DRAWN_EDIT: Final = {"plan": _PLAN, "plan, both drawings": _PLAN}
 
 BARS: Final[dict[str, dict[str, Bar]]] = {
     "codec": {"codec dB": Bar(28.0, 32.0)},
-    "analyser": dict.fromkeys(("background", "shape", "color", "material", "motion", "place"), _READ),
+    "analyser": dict.fromkeys(
+        ("background", "style", "count", "place", "motion", "shape", "color", "material", "size", "identity"), _READ
+    ),
     "caption": {"right": Bar(0.8, 0.95)},
     "question": {"right": Bar(0.9, 0.98)},
     "t2i": {**_SEEN, "all facts, 2 subjects": Bar(0.55, 0.8)},

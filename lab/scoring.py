@@ -7,14 +7,14 @@ there counts as wrong in all its facts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import permutations
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .estimates import Estimate, estimate, merge
 from .world.analyse import ClipFacts, SubjectFacts, analyse
 from .world.cases import Case
 from .world.edits import Edit
@@ -25,22 +25,13 @@ from .world.segment import COLORLESS_STYLES, UNKNOWN
 from .world.tell import tell_creatures
 from .world.validate import compare
 
+__all__ = ["Estimate", "edit_done", "estimate", "merge", "psnr", "score_case"]
+
 Clip = NDArray[np.uint8]
 CEILING_DB: Final = 60.0
 NEAR_PX: Final = 8.0
 LAYOUT_DB: Final = 20.0
 FACTS: Final = ("colour", "shape", "material", "motion")
-_Z: Final = 1.959964
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean with its 95 % interval over `count` values."""
-
-    value: float
-    low: float
-    high: float
-    count: int
 
 
 def psnr(made: Clip, exact: Clip, mask: NDArray[np.bool_] | None = None) -> float:
@@ -51,29 +42,6 @@ def psnr(made: Clip, exact: Clip, mask: NDArray[np.bool_] | None = None) -> floa
     if error.size == 0:
         return math.nan
     return min(CEILING_DB, 10 * math.log10(255.0**2 / max(float(error.mean()), 1e-12)))
-
-
-def estimate(values: Sequence[float], *, share: bool) -> Estimate:
-    """Mean and 95 % interval: Wilson's for shares, Student's for others."""
-    count = len(values)
-    if count == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-    mean = float(np.mean(values))
-    if share:
-        centre = (mean + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-        reach = _Z / (1 + _Z**2 / count) * math.sqrt(mean * (1 - mean) / count + _Z**2 / (4 * count**2))
-        return Estimate(mean, max(0.0, centre - reach), min(1.0, centre + reach), count)
-    reach = _student(count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count) if count > 1 else math.nan
-    return Estimate(mean, mean - reach, mean + reach, count)
-
-
-def _student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t: exact for 1 and 2 degrees of freedom, else the usual series in 1/n."""
-    if freedom <= 2:
-        return 12.7062 if freedom == 1 else 4.3027
-    z, n = _Z, freedom
-    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + sum(term / n ** (power + 1) for power, term in enumerate(terms))
 
 
 def score_case(case: Case, made: Clip) -> dict[str, list[float]]:
@@ -100,16 +68,6 @@ def score_case(case: Case, made: Clip) -> dict[str, list[float]]:
         scores["all facts, 2 subjects"] = scores["all facts"]
     scores["quality dB"] = [_quality(made, facts)]
     return scores
-
-
-def merge(rows: Iterable[Mapping[str, Sequence[float]]]) -> dict[str, Estimate]:
-    """Scores of many cases to one estimate a name; names with a comma, which are parts of others, come last."""
-    gathered: dict[str, list[float]] = {}
-    for row in rows:
-        for name, values in row.items():
-            gathered.setdefault(name, []).extend(value for value in values if not math.isnan(value))
-    ordered = sorted(gathered, key=lambda name: ("," in name, name.split(", ")[-1] if "," in name else ""))
-    return {name: estimate(gathered[name], share=not name.endswith("dB")) for name in ordered}
 
 
 def edit_done(edit: Edit, facts: ClipFacts) -> bool:
