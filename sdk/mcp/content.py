@@ -43,6 +43,8 @@ MAX_RESOURCE_BYTES = 8 * 1024 * 1024
 """Base64 in one JSON message: what is larger is for the URL."""
 THUMBNAIL_SIDE_PX = 256
 THUMBNAIL_BYTES = 32 * 1024
+# What VOGUE makes; Pillow would try forty others, some of which start other programs.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "PPM")
 _MAX_PICTURE_BYTES = 64 * 1024 * 1024
 _MAX_PICTURE_PIXELS = 64_000_000
 
@@ -113,9 +115,9 @@ def thumbnail(content: bytes) -> tuple[str, bytes]:
 
     Raises:
         OSError: no picture that can be read.
-        ValueError: it has too many pixels, or cannot be made small enough.
+        ValueError: it ends too early, has too many pixels, or cannot be made small enough.
     """
-    with Image.open(BytesIO(content)) as opened:
+    with Image.open(BytesIO(content), formats=_FORMATS) as opened:
         if opened.width * opened.height > _MAX_PICTURE_PIXELS:
             raise ValueError(f"{opened.width}×{opened.height} pixels are more than {_MAX_PICTURE_PIXELS}")
         picture = opened.convert("RGB")

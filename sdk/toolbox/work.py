@@ -65,8 +65,6 @@ _SETTINGS = {
     "width_px",
     "thinking",
 }
-# Where a job that waits for its plan to be approved comes to rest.
-_AT_REST = (EventKind.WAITING, EventKind.COMPLETED, EventKind.FAILED, EventKind.CANCELLED)
 
 
 async def _silence(_: JobEvent) -> None:
@@ -123,12 +121,8 @@ async def understand(bench: Bench, wanted: Question) -> JobReport:
 async def plan(bench: Bench, wanted: Planning) -> JobReport:
     """Have a request planned, and leave it waiting for a word."""
     handle = await _submit(bench, wanted, thinking=Thinking.REVIEW)
-    async with _cancelled_with_caller(handle), aclosing(handle.events(timeout_s=wanted.timeout_s)) as events:
-        async for event in events:
-            await bench.tell(event)
-            if event.kind in _AT_REST:
-                break
-    await handle.refresh()
+    async with _cancelled_with_caller(handle):
+        await _until_rest(bench, handle, wanted.timeout_s)
     if handle.status is JobStatus.FAILED and handle.job.error is not None:
         error = error_from_body(handle.job.error.body())
         raise type(error)(f"job {handle.id}: {error.message}", param=error.param)
@@ -145,9 +139,7 @@ async def get_job(bench: Bench, wanted: JobQuery) -> JobReport:
     """Ask where a job stands; how it ended is part of the answer, never an error of asking."""
     handle = await bench.client.jobs.get(wanted.job_id)
     if wanted.wait_s and not handle.status.final:
-        with suppress(VogueError):
-            await handle.wait(bench.tell, wanted.wait_s)
-        await handle.refresh()
+        await _until_rest(bench, handle, wanted.wait_s)
     return _report(bench, handle)
 
 
@@ -188,6 +180,16 @@ async def _submit(bench: Bench, wanted: Generation | Edit | Planning, **more: An
         references=references,
         **settings,
     )
+
+
+async def _until_rest(bench: Bench, handle: AsyncJobHandle, timeout_s: float) -> None:
+    """Wait until a job is over, or waits for a word on its plan; a plan that was decided before is past."""
+    async with aclosing(handle.events(timeout_s=timeout_s)) as events:
+        async for event in events:
+            await bench.tell(event)
+            if event.kind is EventKind.WAITING and (await handle.refresh()).status is JobStatus.WAITING:
+                return
+    await handle.refresh()
 
 
 async def _finish(bench: Bench, handle: AsyncJobHandle, timeout_s: float) -> JobReport:

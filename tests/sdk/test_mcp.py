@@ -20,7 +20,7 @@ from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
 from PIL import Image
 
 from vogue import AsyncVogue, JobStatus
-from vogue.mcp.content import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
+from vogue.mcp.content import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX, thumbnail
 
 TOOLS = ["generate", "edit", "understand", "plan", "decide_plan", "submit_generate", "submit_edit"]
 TOOLS += ["get_job", "cancel_job", "list_assets"]
@@ -107,6 +107,7 @@ async def test_every_tool_works_and_answers_what_its_schema_says(world: World, c
         thought = await call("plan", instruction="make it red", source=source)
         assert (thought["status"], thought["plan"]["task"]) == ("waiting", "v2v_edit")
         assert thought["plan"]["dense_prompt"] == "MAKE IT RED" and "decide_plan" in thought["advice"]
+        assert (await call("get_job", job_id=thought["job_id"], wait_s=60))["status"] == "waiting"
         changed = thought["plan"] | {"dense_prompt": "all of it red"}
         await call("decide_plan", job_id=thought["job_id"], plan=changed)
         drawn = await call("get_job", job_id=thought["job_id"], wait_s=60)
@@ -298,3 +299,18 @@ async def test_what_the_protocol_itself_refuses(world: World) -> None:
         ]:
             with pytest.raises(MCPError, match=why):
                 await client.read_resource(uri)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (2000, 500), (300, 4000), (1, 1)])
+def test_thumbnails_are_bounded_whatever_the_picture(size: tuple[int, int]) -> None:
+    noise = Image.effect_noise(size, 100).convert("RGB")
+    for form in ("PNG", "JPEG", "WEBP", "PPM"):
+        target = BytesIO()
+        noise.save(target, form)
+        media_type, small = thumbnail(target.getvalue())
+        with Image.open(BytesIO(small)) as opened:
+            assert max(opened.size) <= THUMBNAIL_SIDE_PX and Image.MIME[opened.format or ""] == media_type
+        assert len(small) <= THUMBNAIL_BYTES
+    for junk in (b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", target.getvalue()[:8]):
+        with pytest.raises((OSError, ValueError)):
+            thumbnail(junk)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vogue import AsyncVogue, RequestInvalid, Retry, VogueError
+from vogue import AsyncVogue, JobEvent, JobStatus, RequestInvalid, Retry, VogueError
 from vogue.asgi import AppTransport
 from vogue.blocking import unsuspended
 from vogue.schemas.errors import DeviceOutOfMemory, JobCancelled, MediaUnreadable, ServiceOverloaded
@@ -165,6 +167,17 @@ def test_every_tool_runs_without_an_event_loop(root: Path) -> None:
     assert run(_tool("list_assets").call(bench, {"limit": 1})).next_before
 
 
+def test_ctrl_c_while_waiting_cancels_the_job() -> None:
+    async def interrupt(_: JobEvent) -> None:
+        raise KeyboardInterrupt
+
+    server = FakeServer()
+    bench = Bench(unsuspended("http://fake.invalid", transport=server.transport()), tell=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(_tool("generate").call(bench, {"instruction": "a ball"}))
+    assert [record.job.status for record in server.stage.records.values()] == [JobStatus.CANCELLED]
+
+
 async def test_a_failed_job_is_an_error_with_its_id_and_of_its_class(root: Path) -> None:
     server = FakeServer(failure=DeviceOutOfMemory("2 GiB are missing"))
     async with server.async_client() as client:
@@ -181,6 +194,15 @@ async def test_arguments_are_checked_before_anything_is_sent() -> None:
             with pytest.raises(RequestInvalid, match="The arguments of generate are instruction, "):
                 await _tool("generate").call(Bench(client), given)
     assert server.calls == []
+
+
+def test_the_base_installation_suffices_for_the_tools_themselves() -> None:
+    script = (
+        "import sys, vogue, vogue.cli, vogue.toolbox, vogue.asgi\n"
+        "sys.exit(' '.join({'mcp', 'langchain_core', 'PIL', 'starlette', 'torch', 'ray'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # The transport into an application of this process.

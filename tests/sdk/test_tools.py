@@ -18,15 +18,17 @@ from vogue.toolbox import TOOLS, AssetList, JobReport
 from vogue.tools import vogue_tools
 
 
-def test_an_agent_edits_a_clip_in_three_turns(live: Any, clip: bytes) -> None:
-    with Vogue(live.url) as vogue:
-        upload = vogue.upload(clip, "star.pam")
-        messages = converse(live.url)
-        jobs = {job.id: job.job for job in vogue.jobs.list(limit=3)}
+def test_an_agent_edits_a_clip_in_three_turns(live_tiny: Any, star: Path, tmp_path: Path) -> None:
+    with Vogue(live_tiny.url) as vogue:
+        upload = vogue.upload(star)
+        messages = converse(live_tiny.url)
+        jobs = {job.id: job for job in vogue.jobs.list(limit=3)}
+        clips = [job.save(tmp_path / f"{job.id}.mp4") for job in jobs.values()]
+    assert len({path.read_bytes() for path in clips}) == 3 and all(b"ftyp" in path.read_bytes()[:16] for path in clips)
     reports = [message.artifact for message in messages if isinstance(message, ToolMessage)]
     made = [report for report in reports if isinstance(report, JobReport) and report.results]
     assert [report.status for report in made] == ["completed"] * 3
-    sources = [jobs[report.job_id].request.visuals[0].upload_id for report in made]
+    sources = [jobs[report.job_id].job.request.visuals[0].upload_id for report in made]
     assert sources == [upload.id, made[0].results[0].asset_id, made[1].results[0].asset_id]
     errors = [message.text for message in messages if isinstance(message, ToolMessage) and message.status == "error"]
     assert len(errors) == 1 and "num_frames is 6" in errors[0]
