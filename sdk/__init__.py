@@ -21,23 +21,34 @@ from vogue.schemas.errors import (
     PlanError,
     PlanInvalid,
     PlanRejected,
+    ReplayMismatch,
     RequestInvalid,
     ReviewUnavailable,
     ServiceError,
     ServiceOverloaded,
     ServiceTimeout,
+    SessionNotFound,
     ShapeUnsupported,
+    TagUnresolved,
     TaskUnsupported,
     ThinkingUnavailable,
+    TurnConflict,
+    TurnNotFound,
     VogueError,
 )
 from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus
 from vogue.schemas.plan import Plan, PlanDecision, PlanStep, Review, Trial
+from vogue.schemas.recipes import Recipe
 from vogue.schemas.requests import GenerationRequest, SelfReview, Thinking, VisualInput
+from vogue.schemas.sessions import Comparison, Session, Turn
 
 from .asynchronous import AsyncVogue
 from .blocking import AssetHandle, JobHandle, Vogue
+from .blocking_sessions import SessionHandle, TurnHandle
+from .conversation import AsyncSessionHandle, AsyncTurnHandle
 from .handles import AsyncAssetHandle, AsyncJobHandle
+from .pixels import Clip
+from .recipes import read_recipe
 from .retry import Retry
 
 __all__ = [
@@ -46,8 +57,12 @@ __all__ = [
     "AssetNotFound",
     "AsyncAssetHandle",
     "AsyncJobHandle",
+    "AsyncSessionHandle",
+    "AsyncTurnHandle",
     "AsyncVogue",
     "ClarificationNeeded",
+    "Clip",
+    "Comparison",
     "EventKind",
     "GenerationRequest",
     "Job",
@@ -65,6 +80,8 @@ __all__ = [
     "PlanInvalid",
     "PlanRejected",
     "PlanStep",
+    "Recipe",
+    "ReplayMismatch",
     "RequestInvalid",
     "Retry",
     "Review",
@@ -74,13 +91,22 @@ __all__ = [
     "ServiceError",
     "ServiceOverloaded",
     "ServiceTimeout",
+    "Session",
+    "SessionHandle",
+    "SessionNotFound",
     "ShapeUnsupported",
+    "TagUnresolved",
     "Task",
     "TaskUnsupported",
     "Thinking",
     "ThinkingUnavailable",
     "Trial",
+    "Turn",
+    "TurnConflict",
+    "TurnHandle",
+    "TurnNotFound",
     "VisualInput",
     "Vogue",
     "VogueError",
+    "read_recipe",
 ]

@@ -10,14 +10,21 @@ from collections.abc import Sequence
 from typing import Any, Self, Unpack
 
 import httpx
+import numpy as np
 
-from vogue.schemas.config import Task
+from vogue.schemas.config import Role, Task
+from vogue.schemas.errors import RequestInvalid
 from vogue.schemas.jobs import Asset
+from vogue.schemas.recipes import Recipe, Replay, ReplayRequest
 from vogue.schemas.requests import GenerationRequest, Thinking
 
+from .conversation import AsyncSessions
 from .exchange import Exchange, server_url, trusts_proxies
+from .files import AsyncFiles
 from .handles import AsyncAssets, AsyncJobHandle, AsyncJobs, list_entries
 from .inputs import Media, Settings, build_request, open_media
+from .pixels import Clip, Picture
+from .recipes import read_recipe
 from .retry import Retry
 from .transport import AsyncTransport
 
@@ -62,6 +69,8 @@ class AsyncVogue:
         self._exchange = exchange
         self.jobs = AsyncJobs(exchange)
         self.assets = AsyncAssets(exchange)
+        self.files = AsyncFiles(self.assets, self.upload)
+        self.sessions = AsyncSessions(exchange, self.upload)
 
     @property
     def server(self) -> str:
@@ -85,9 +94,9 @@ class AsyncVogue:
             MediaUnreadable: no such file, or the server finds no picture in it.
             LimitExceeded: larger or longer than the server takes.
         """
-        if not isinstance(media, str | bytes | os.PathLike):
-            return media if isinstance(media, Asset) else media.asset
-        return await self.assets.add(open_media(media, name))
+        if isinstance(media, str | bytes | os.PathLike | np.ndarray | Clip | Picture):
+            return await self.assets.add(open_media(media, name))
+        return media if isinstance(media, Asset) else media.asset
 
     async def submit(self, request: GenerationRequest) -> AsyncJobHandle:
         """Send a request whose inputs are uploaded. The server has stored the job when this returns."""
@@ -183,6 +192,48 @@ class AsyncVogue:
             **settings,
         )
         return await job.wait(until_plan=True)
+
+    async def edit(self, instruction: str, source: Media, **settings: Unpack[Settings]) -> AsyncJobHandle:
+        """Change a picture or clip; short for `generate` with a source."""
+        return await self.generate(instruction, source=source, **settings)
+
+    async def replay(
+        self,
+        recipe: str | os.PathLike[str] | bytes | Recipe,
+        *,
+        source: Media | None = None,
+        first_frame: Media | None = None,
+        references: Sequence[Media] = (),
+        anyway: bool = False,
+    ) -> AsyncJobHandle:
+        """Make a delivered file again, from the recipe that it carries: the same pixels on the same engine.
+
+        Args:
+            recipe: the file, its bytes, or its recipe as `read_recipe` gives it.
+            source, first_frame, references: files in place of inputs that the server no longer has.
+            anyway: also where other pixels will come out; the handle's `differences` say why.
+
+        Raises:
+            MediaUnreadable: the file carries no recipe.
+            ReplayMismatch: this server would make other pixels.
+            AssetNotFound: an input is missing; `param` is its tag.
+        """
+        found = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+        given = [(Role.SOURCE, source), (Role.FIRST_FRAME, first_frame), *((Role.REFERENCE, one) for one in references)]
+        places = {role: [one.tag for one in found.inputs if one.role is role] for role in Role}
+        replacements = {}
+        for role, media in given:
+            if media is None:
+                continue
+            if not places[role]:
+                raise RequestInvalid(f"the recipe has no {role} input left to replace", param=role.value)
+            replacements[places[role].pop(0)] = (await self.upload(media)).id
+        wanted = ReplayRequest(recipe=found, replacements=replacements, anyway=anyway)
+        body, headers = wanted.model_dump_json().encode(), {"content-type": "application/json"}
+        replay = await self._exchange.fetch(
+            Replay, "POST", "/v1/replays", content=body, headers=headers, repeatable=False
+        )
+        return AsyncJobHandle(self._exchange, replay.job, replay.differences)
 
     async def models(self) -> list[dict[str, Any]]:
         """What the server can run, with its limits."""

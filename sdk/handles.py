@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vogue.schemas.errors import JobCancelled, ServiceTimeout, WireError, error_from_body
 from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus
 from vogue.schemas.plan import Plan, PlanDecision
+from vogue.schemas.references import DType
 from vogue.schemas.requests import GenerationRequest
+from vogue.schemas.tensors import unpack_tensor
 
+from .display import job_html, poster_of
 from .download import download
 from .exchange import Exchange, FileOpener, read_as
 from .listening import listen
@@ -82,6 +88,15 @@ class AsyncJobs:
         """
         return listen(self._exchange, job_id, after, None if timeout_s is None else time.monotonic() + timeout_s)
 
+    async def delete(self, job_id: str) -> None:
+        """Forget a finished job and all it delivered.
+
+        Raises:
+            JobUnfinished: it is not over.
+            AssetInUse: another job reads one of its results.
+        """
+        await self._exchange.call("DELETE", f"/v1/jobs/{_segment(job_id)}")
+
     async def _ask(self, method: str, job_id: str, action: str = "") -> AsyncJobHandle:
         job = await self._exchange.fetch(Job, method, f"/v1/jobs/{_segment(job_id)}{action}")
         return AsyncJobHandle(self._exchange, job)
@@ -90,10 +105,12 @@ class AsyncJobs:
 class AsyncJobHandle:
     """One job. `job` is its last known state; `refresh()` and `wait()` renew it."""
 
-    def __init__(self, exchange: Exchange, job: Job) -> None:
+    def __init__(self, exchange: Exchange, job: Job, differences: tuple[str, ...] = ()) -> None:
         self._exchange = exchange
         self._jobs = AsyncJobs(exchange)
+        self._poster: bytes | None = None
         self.job = job
+        self._differences = differences
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.status}>"
@@ -107,6 +124,11 @@ class AsyncJobHandle:
     def status(self) -> JobStatus:
         """Where it stood when last asked."""
         return self.job.status
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """Why a replay will not give the same pixels; empty where it will."""
+        return self._differences
 
     @property
     def results(self) -> list[AsyncAssetHandle]:
@@ -221,9 +243,30 @@ class AsyncJobHandle:
         Raises:
             WireError: it has delivered nothing yet.
         """
+        return await self._delivered().save(path)
+
+    async def frames(self) -> NDArray[np.uint8]:
+        """The pixels of its first result; see `AsyncAssetHandle.frames`.
+
+        Raises:
+            WireError: it has delivered nothing yet.
+        """
+        return await self._delivered().frames()
+
+    async def poster(self) -> bytes | None:
+        """A png of its result, fetched once; None while there is none."""
+        if self._poster is None and (asset := poster_of(self.job)) is not None:
+            self._poster = await AsyncAssetHandle(self._exchange, asset).read()
+        return self._poster
+
+    def _repr_html_(self) -> str:
+        """For notebooks; with a picture once `poster()` was awaited."""
+        return job_html(self.job, self._poster)
+
+    def _delivered(self) -> AsyncAssetHandle:
         if not self.results:
             raise WireError(f"job {self.id} is {self.status} and has delivered no file: wait() for it first")
-        return await self.results[0].save(path)
+        return self.results[0]
 
 
 class AsyncAssets:
@@ -240,6 +283,18 @@ class AsyncAssets:
         """
         asset = await self._exchange.fetch(Asset, "GET", f"/v1/assets/{_segment(asset_id)}")
         return AsyncAssetHandle(self._exchange, asset)
+
+    def handle(self, asset: Asset) -> AsyncAssetHandle:
+        """What can be done with an asset that is known already."""
+        return AsyncAssetHandle(self._exchange, asset)
+
+    async def delete(self, asset_id: str) -> None:
+        """Forget an upload or a result.
+
+        Raises:
+            AssetInUse: an unfinished job reads it.
+        """
+        await self._exchange.call("DELETE", f"/v1/assets/{_segment(asset_id)}")
 
     async def add(self, file: FileOpener) -> Asset:
         """Upload what `file` opens, anew for each try; see `AsyncVogue.upload`."""
@@ -265,6 +320,18 @@ class AsyncAssetHandle:
     async def read(self) -> bytes:
         """Its bytes."""
         return (await self._exchange.call("GET", f"/v1/assets/{self.asset.id}/content")).content
+
+    async def frames(self) -> NDArray[np.uint8]:
+        """The lossless pixels of a result, uint8 [T, H, W, 3], as they were before they became a file.
+
+        Raises:
+            RequestInvalid: it is an upload, which its owner has.
+        """
+        content = (await self._exchange.call("GET", f"/v1/assets/{self.asset.id}/frames")).content
+        frames, dtype = unpack_tensor(content)
+        if dtype is not DType.UINT8 or frames.ndim != 4:
+            raise WireError(f"the server sent {dtype}{list(frames.shape)} in place of frames")
+        return frames
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it to a file, or under its own name into a folder. A broken download goes on where it broke.

@@ -9,6 +9,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Protocol, TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vogue.schemas.config import Role, Task
 from vogue.schemas.errors import MediaUnreadable
 from vogue.schemas.jobs import Asset
@@ -16,6 +19,7 @@ from vogue.schemas.requests import GenerationRequest, SelfReview, Thinking
 from vogue.schemas.wire import validate
 
 from .exchange import FileOpener
+from .pixels import Clip, Picture, encode_pixels
 
 __all__ = ["Media", "Settings", "build_request", "open_media"]
 
@@ -33,6 +37,7 @@ class Settings(TypedDict, total=False):
     image_guidance: float | None
     seed: int | None
     thinking: Thinking | str
+    preview_every_steps: int
     self_review: SelfReview | Mapping[str, int] | None
     temperature: float | None
     max_new_tokens: int | None
@@ -45,16 +50,22 @@ class _Held(Protocol):
     def asset(self) -> Asset: ...
 
 
-Media = str | os.PathLike[str] | bytes | Asset | _Held
-"""A path, a file's bytes, or something the server holds already."""
+Pixels = NDArray[Any] | Clip | Picture
+"""An array, uint8 RGB [H, W, 3] or [T, H, W, 3]; frames with their rate; or a PIL image."""
+
+Media = str | os.PathLike[str] | bytes | Pixels | Asset | _Held
+"""A path, a file's bytes, pixels, or something the server holds already."""
 
 
-def open_media(media: str | os.PathLike[str] | bytes, name: str | None = None) -> FileOpener:
-    """A path or bytes, ready to be sent as often as it takes.
+def open_media(media: str | os.PathLike[str] | bytes | Pixels, name: str | None = None) -> FileOpener:
+    """A path, bytes or pixels, ready to be sent as often as it takes.
 
     Raises:
         MediaUnreadable: no such file, not a file, or nothing in it.
     """
+    if isinstance(media, np.ndarray | Clip | Picture):
+        made, content = encode_pixels(media)
+        return lambda: nullcontext((name or made, BytesIO(content)))
     if isinstance(media, bytes):
         if not media:
             raise MediaUnreadable("the given bytes are empty: hand in the content of a picture or clip")

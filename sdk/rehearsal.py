@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vogue.schemas.config import Role, Task
-from vogue.schemas.errors import AssetNotFound, JobNotFound, PlanConflict, PlanInvalid, PlanRejected, VogueError
+from vogue.schemas.errors import (
+    AssetNotFound,
+    JobNotFound,
+    JobUnfinished,
+    PlanConflict,
+    PlanInvalid,
+    PlanRejected,
+    VogueError,
+)
 from vogue.schemas.jobs import Asset, ErrorInfo, EventKind, Job, JobEvent, JobStatus, Stage
 from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.references import MediaKind
@@ -150,6 +158,23 @@ class Rehearsal:
         )
         self.files[asset.id] = (asset, content)
         return asset
+
+    def forget(self, identifier: str) -> None:
+        """Forget a finished job and its results, or a file.
+
+        Raises:
+            JobUnfinished: it is not over.
+        """
+        if identifier not in self.records:
+            self.file(identifier)
+            del self.files[identifier]
+            return
+        job = self.records[identifier].job
+        if not job.status.final:
+            raise JobUnfinished(f"job {job.id} is {job.status}; cancel it first")
+        for asset in job.assets:
+            self.files.pop(asset.id, None)
+        del self.records[identifier]
 
     def file(self, asset_id: str) -> tuple[Asset, bytes]:
         """An asset and its bytes.

@@ -20,18 +20,22 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
+import numpy as np
 
 from vogue.schemas.errors import PlanConflict, RequestInvalid, SessionError, VogueError
 from vogue.schemas.jobs import Asset, EventKind, Job, JobStatus
 from vogue.schemas.plan import Plan, PlanDecision
+from vogue.schemas.recipes import Replay, ReplayRequest
 from vogue.schemas.references import MediaKind
 from vogue.schemas.requests import GenerationRequest
+from vogue.schemas.tensors import pack_tensor
 from vogue.schemas.wire import validate
 
 from .asynchronous import AsyncVogue
 from .blocking import Vogue
 from .loopback import listening
 from .rehearsal import SMALLEST_GIF, Rehearsal
+from .rehearsal_sessions import RehearsedSessions
 from .retry import Retry
 
 __all__ = ["SMALLEST_GIF", "FakeServer"]
@@ -64,6 +68,7 @@ class FakeServer:
         """What was submitted, in order."""
         self.calls: list[tuple[str, str]] = []
         """Method and path of every call, in order."""
+        self._sessions = RehearsedSessions(self.stage, self.requests)
         self._faults: list[Fault] = []
         self._break_after: list[int] = []
 
@@ -126,7 +131,12 @@ class FakeServer:
             ("GET", "/v1/jobs/([^/]+)/plan", self._plan),
             ("POST", "/v1/jobs/([^/]+)/plan", self._decide),
             ("GET", "/v1/jobs/([^/]+)/events", self._events),
+            ("DELETE", "/v1/jobs/([^/]+)", self._forget),
+            ("DELETE", "/v1/assets/([^/]+)", self._forget),
+            ("POST", "/v1/replays", self._replay),
+            *self._sessions.routes(),
             ("GET", "/v1/assets", self._assets),
+            ("GET", "/v1/assets/([^/]+)/frames", self._frames),
             ("GET", "/v1/assets/([^/]+)", lambda _, asset_id: _answer(self.stage.file(asset_id)[0])),
             ("GET", "/v1/assets/([^/]+)/content", self._content),
         )
@@ -174,6 +184,28 @@ class FakeServer:
         record = self.stage.record(job_id)
         self.stage.decide(record, validate(PlanDecision, json.loads(request.read())))
         return _answer(record.job)
+
+    def _forget(self, _: httpx.Request, identifier: str) -> httpx.Response:
+        self.stage.forget(identifier)
+        return httpx.Response(200, json={"id": identifier, "deleted": True})
+
+    def _replay(self, request: httpx.Request) -> httpx.Response:
+        wanted = validate(ReplayRequest, json.loads(request.read()))
+        spec, ids = wanted.recipe.spec, {one.tag: one.asset_id for one in wanted.recipe.inputs} | wanted.replacements
+        visuals = [{"tag": one.tag, "role": one.role, "upload_id": ids[one.tag]} for one in wanted.recipe.inputs]
+        for visual in visuals:
+            self.stage.file(visual["upload_id"])
+        fields = {"instruction": spec.instruction, "task": spec.task, "seed": spec.seed, "steps": spec.steps}
+        again = validate(GenerationRequest, {**fields, "visuals": visuals, "thinking": "off"})
+        self.requests.append(again)
+        return _answer(Replay(job=self.stage.begin(again).job), 201)
+
+    def _frames(self, _: httpx.Request, asset_id: str) -> httpx.Response:
+        asset, _content = self.stage.file(asset_id)
+        if not asset.is_result:
+            raise RequestInvalid(f"{asset_id} has no lossless frames: it is an upload")
+        frames = np.zeros((asset.num_frames, asset.height_px, asset.width_px, 3), np.uint8)
+        return httpx.Response(200, content=pack_tensor(frames))
 
     def _events(self, request: httpx.Request, job_id: str) -> httpx.Response:
         record = self.stage.record(job_id)
@@ -229,7 +261,7 @@ class _Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield chunk
 
 
-def _answer(contract: Asset | Job | Plan, status: int = 200) -> httpx.Response:
+def _answer(contract: Asset | Job | Plan | Replay, status: int = 200) -> httpx.Response:
     headers = {"content-type": "application/json"}
     return httpx.Response(status, content=contract.model_dump_json(), headers=headers)
 

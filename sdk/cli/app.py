@@ -12,10 +12,12 @@ from typer.main import get_group
 
 from vogue.schemas.errors import VogueError
 
+from .conversations import conversations
 from .doctor import doctor
 from .exits import ExitCode, exit_code_of
 from .jobs import cancel, jobs, resume, wait
 from .plans import approve, ask, reject
+from .replay import replay
 from .run import run
 from .session import JsonFlag, session_of
 
@@ -97,8 +99,9 @@ def build_app() -> typer.Typer:
         epilog="Exit codes: 0 done, 2 usage, 3 invalid request, 4 not found, 5 server away or full, 6 job failed, 130 cancelled.",
     )
     app.callback()(_root)
-    for command in (run, jobs, wait, cancel, resume, ask, approve, reject, doctor):
+    for command in (run, jobs, wait, cancel, resume, ask, approve, reject, doctor, replay):
         app.command()(command)
+    app.add_typer(conversations)
     return app
 
 
