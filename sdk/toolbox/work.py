@@ -166,7 +166,7 @@ async def _submit(bench: Bench, wanted: Generation | Edit | Planning, **more: An
     settings: dict[str, Any] = wanted.model_dump(include=_SETTINGS, exclude_none=True) | more
     if getattr(wanted, "output", "video") == "image":
         settings.setdefault("num_frames", 1)
-    named = [(f"references.{index}", one) for index, one in enumerate(wanted.references)]
+    named: list[tuple[str, str | None]] = [(f"references.{index}", one) for index, one in enumerate(wanted.references)]
     named += [(param, getattr(wanted, param, None)) for param in ("source", "first_frame")]
     found: dict[str, Asset] = {}
     for param, one in named:
