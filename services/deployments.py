@@ -339,6 +339,7 @@ class GatewayDeployment(_Shell):
             BlobStore(self._config.state_dir / "store"),
             served_preset(self._config),
             self._config.hosts,
+            self._config.jobs.media_retention_s,
         )
 
     async def _readiness(self) -> dict[str, bool]:

@@ -53,12 +53,18 @@ _UPLOAD = {
 
 
 def build_http(
-    orchestrator: Orchestrator, readiness: Readiness, blobs: BlobStore, preset: Preset, hosts: Sequence[str] = ()
+    orchestrator: Orchestrator,
+    readiness: Readiness,
+    blobs: BlobStore,
+    preset: Preset,
+    hosts: Sequence[str] = (),
+    media_retention_s: float | None = None,
 ) -> FastAPI:
     """The application: errors first, then jobs, assets, health, and the doors that other rooms add.
 
     Args:
         hosts: names under which it is reached beside this machine's own, for doors that check them.
+        media_retention_s: at what age finished jobs and uploads are deleted, so that answers can say when.
     """
     app = FastAPI(title="VOGUE", version="1", docs_url=None, redoc_url=None, responses=ERROR_RESPONSES)
     describe_errors(app)
@@ -69,7 +75,7 @@ def build_http(
     serve_sessions(app, orchestrator.sessions, blobs)
     serve_replays(app, orchestrator)
     _serve_health(app, readiness)
-    serve_openai(app, Office(orchestrator, blobs, preset))
+    serve_openai(app, Office(orchestrator, blobs, preset, media_retention_s))
     add_doors(app, hosts)
     return app
 

@@ -13,6 +13,8 @@ import openai
 import pytest
 from PIL import Image
 
+from vogue.schemas.presets import get_preset
+
 # OpenAI has closed its own service of this shape; its client says so at every call.
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 
@@ -257,3 +259,50 @@ async def test_the_asynchronous_client(live: Any, png: bytes) -> None:
         assert (await client.videos.delete(remixed.id)).deleted
         with pytest.raises(openai.NotFoundError):
             await client.videos.retrieve(remixed.id)
+
+
+def test_when_a_video_goes_by_itself(clip: Any) -> None:
+    from vogue.schemas.jobs import Job, JobStatus
+    from vogue.services.openai.objects import file_object, poll_after_ms, progress, video_object
+
+    assert clip.expires_at is None
+    spec = {
+        name: getattr(clip, name)
+        for name in ("task", "steps", "guidance", "image_guidance", "num_frames", "fps", "seed")
+    }
+    job = Job.model_validate(
+        {
+            "id": "job_1",
+            "status": "completed",
+            "request": {"instruction": "x"},
+            "spec": spec | {"instruction": "x", "negative_prompt": "", "height_px": 32, "width_px": 48},
+            "created_at_s": 1.0,
+            "started_at_s": 2.0,
+            "finished_at_s": 10.5,
+            "steps_total": 2,
+        }
+    )
+    preset = get_preset("tiny")
+    assert video_object(job, preset, retention_s=100)["expires_at"] == 110
+    assert file_object(_stored(None), 100)["expires_at"] == 150
+    assert file_object(_stored("job_1"), 100)["expires_at"] is None
+    begun = job.model_copy(update={"status": JobStatus.IN_PROGRESS, "finished_at_s": None, "steps_done": 1})
+    assert video_object(begun, preset, retention_s=100)["expires_at"] is None
+    assert (progress(begun), poll_after_ms(begun, 12.0)) == (50, 1000), "one step took ten seconds, and one is left"
+
+
+def _stored(job_id: str | None) -> Any:
+    from vogue.schemas.jobs import Asset, StoredAsset
+    from vogue.schemas.references import Artifact, MediaKind
+
+    asset = Asset(
+        id="upload_" + "x" * 24,
+        kind=MediaKind.IMAGE,
+        media_type="image/png",
+        num_bytes=1,
+        filename="a.png",
+        height_px=1,
+        width_px=1,
+    )
+    artifact = Artifact(uri="file:///x", sha256="a" * 64, media_type="image/png", num_bytes=1)
+    return StoredAsset(asset=asset, artifact=artifact, created_at_s=50.0, job_id=job_id)
