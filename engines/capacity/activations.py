@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from transformers import Qwen2_5_VLConfig
@@ -94,12 +95,16 @@ def _shape(
 
 def picture_tokens(pixels: int, architecture: Qwen2_5_VLConfig) -> int:
     """Tokens of a picture of so many pixels."""
-    vision = architecture.vision_config
+    vision = _vision_of(architecture)
     return int(pixels // (vision.patch_size * vision.spatial_merge_size) ** 2)
 
 
+def _vision_of(architecture: Qwen2_5_VLConfig) -> Any:
+    return architecture.vision_config  # transformers says that it may be a plain dictionary; once constructed it is not
+
+
 def _temporal(frames: int, architecture: Qwen2_5_VLConfig) -> int:
-    return -(-frames // int(architecture.vision_config.temporal_patch_size))
+    return -(-frames // int(_vision_of(architecture).temporal_patch_size))
 
 
 def denoiser_bytes(preset: Preset, shape: Shape, rows: int) -> int:
@@ -166,6 +171,6 @@ def _question_tokens(config: MLLMConfig, architecture: Qwen2_5_VLConfig) -> int:
 
 
 def _vision_bytes(architecture: Qwen2_5_VLConfig) -> int:
-    vision = architecture.vision_config
+    vision = _vision_of(architecture)
     patches = int(vision.spatial_merge_size) ** 2
     return patches * (6 * int(vision.intermediate_size) + (4 + 6 + 16) * int(vision.hidden_size))
