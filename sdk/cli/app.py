@@ -101,7 +101,7 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     for command in (run, jobs, wait, cancel, resume, ask, approve, reject, doctor, replay):
         app.command()(command)
-    app.add_typer(conversations)
+    app.add_typer(conversations, name="session")
     return app
 
 

@@ -61,8 +61,13 @@ def test_its_python_runs(readme: str, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("vogue.Vogue", server.client)
     for block in _blocks(readme, "python"):
         exec(compile(block, "README.md", "exec"), {})
-    assert [request.instruction for request in server.requests] == ["make the star blue", "now put it in the night"]
-    assert (tmp_path / "blue.mp4").is_file()
+    assert [request.instruction for request in server.requests] == [
+        "make the star blue",
+        "now put it in the night",
+        "a yellow star moves left",
+        "now make it blue",
+    ]
+    assert (tmp_path / "blue.mp4").is_file() and (tmp_path / "star.mp4").read_bytes() != b"a clip"
 
 
 def test_the_error_it_shows_is_real(repository: Path) -> None:
