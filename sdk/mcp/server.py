@@ -182,5 +182,11 @@ def _teller(
 
 def _sentence(event: JobEvent) -> str:
     what = f"job {event.job_id}: {event.stage or event.kind}"
-    steps = f", {event.steps_done} of {event.steps_total} steps" if event.steps_total else ""
-    return f"{what}{steps}" + (f", {event.message}" if event.message else "")
+    told = [
+        f"number {event.queue_position} in the queue" if event.queue_position else "",
+        f"{event.steps_done} of {event.steps_total} steps" if event.steps_total else "",
+        f"about {event.eta_s:.0f} s left" if event.eta_s is not None else "",
+        f"to be seen at {asset_uri(event.assets[0].id)}" if event.kind is EventKind.PREVIEW and event.assets else "",
+        event.message,
+    ]
+    return ", ".join([what, *filter(None, told)])

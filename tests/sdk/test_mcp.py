@@ -19,8 +19,11 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
 from PIL import Image
 
-from vogue import AsyncVogue, JobStatus
+from vogue import AsyncVogue, JobEvent, JobStatus
 from vogue.mcp.content import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX, thumbnail
+from vogue.mcp.server import _teller
+from vogue.schemas.references import MediaKind
+from vogue.testing import FakeServer
 
 TOOLS = ["generate", "edit", "understand", "plan", "decide_plan", "submit_generate", "submit_edit"]
 TOOLS += ["get_job", "cancel_job", "list_assets"]
@@ -314,3 +317,31 @@ def test_thumbnails_are_bounded_whatever_the_picture(size: tuple[int, int]) -> N
     for junk in (b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", target.getvalue()[:8]):
         with pytest.raises((OSError, ValueError)):
             thumbnail(junk)
+
+
+async def test_progress_tells_of_queue_time_and_previews_and_never_falls() -> None:
+    heard: list[tuple[float, float | None, str | None]] = []
+
+    async def report(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total, message))
+
+    tell = _teller(report)
+    asset = FakeServer().stage.keep("asset", b"", MediaKind.IMAGE, "a.png", "image/png")
+    events: list[dict[str, Any]] = [
+        {"kind": "queued", "queue_position": 2, "eta_s": 31.4},
+        {"kind": "queued", "queue_position": 1},
+        {"kind": "step", "steps_done": 2, "steps_total": 4, "eta_s": 8.0},
+        {"kind": "preview", "steps_done": 2, "steps_total": 4, "assets": (asset,)},
+        {"kind": "resumed", "steps_done": 1, "steps_total": 4},
+        {"kind": "step", "steps_done": 2, "steps_total": 4},
+        {"kind": "step", "steps_done": 4, "steps_total": 4},
+        {"kind": "stage", "stage": "decode", "steps_done": 4, "steps_total": 4},
+        {"kind": "completed", "steps_done": 4, "steps_total": 4},
+    ]
+    for seq, event in enumerate(events, 1):
+        await tell(JobEvent(job_id="job_1", seq=seq, time_s=0.0, **event))
+    counts = [progress for progress, _, _ in heard]
+    assert counts == sorted(set(counts)) and heard[-1][:2] == (5.0, 5.0)
+    assert heard[0][2] == "job job_1: queued, number 2 in the queue, about 31 s left"
+    assert heard[2][2] == "job job_1: step, 2 of 4 steps, about 8 s left"
+    assert heard[3][2] == f"job job_1: preview, 2 of 4 steps, to be seen at vogue://assets/{asset.id}"
