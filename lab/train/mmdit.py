@@ -24,10 +24,10 @@ MIXING: Final[dict[str, float]] = {"t2i": 0.18, "t2v": 0.44, "i2v": 0.16, "i2i_e
 # Pictures are short sequences: a larger batch of them costs no more than a batch of clips.
 BATCHES: Final[dict[str, int]] = {"t2i": 192, "t2v": 64, "i2v": 64, "i2i_edit": 96, "v2v_edit": 64}
 DROPPED = 0.1
-TRAINING_SHIFT = 3.0
+TRAINING_SHIFT = 2.0
 UNIFORM_SHARE = 0.3
 EDITED_WEIGHT = 3.0
-SUBJECT_WEIGHT = 4.0
+SUBJECT_WEIGHT = 12.0
 READING_WEIGHT = 0.2
 REFRESH_EVERY = 50
 
@@ -61,7 +61,7 @@ def flow_loss(network: nn.Module, rows: Rows, held: int, generator: torch.Genera
     with torch.autocast("cpu", torch.bfloat16):
         velocity = network(latents, 1000 * sigma, rows.states, rows.mask)
     error = (velocity[:, :, held:frames].float() - (noise - target)[:, :, held:]).square()
-    emphasis = EDITED_WEIGHT if rows.source is not None else SUBJECT_WEIGHT * (1 - level).square()
+    emphasis = SUBJECT_WEIGHT * (1 - level).square() + (EDITED_WEIGHT if rows.source is not None else 0.0)
     weight = 1 + emphasis * rows.weight[:, None, held:]
     return (error * weight).mean() / weight.mean()
 
