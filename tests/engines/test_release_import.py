@@ -73,7 +73,7 @@ def test_what_is_imported_is_what_was_released(narrow_preset: Preset, released_f
 
 
 def test_the_first_query_row_is_the_original_embeddings_end(released_files: Files, tmp_path: Path) -> None:
-    """Also where rows follow the queries: `config.json` still says how many the vocabulary had."""
+    """`config.json` is copied as it is, and so still says how many rows the vocabulary had."""
     preset = narrow(get_preset("univideo-queries"))
     import_release(_plan(preset, released_files(preset)), tmp_path, ALL)
     said = json.loads((tmp_path / "mllm" / "config.json").read_text(encoding="utf-8"))
