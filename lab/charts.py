@@ -22,7 +22,7 @@ _GAP_PX: Final = 2
 _MARGIN_PX: Final = 10
 _LINE_PX: Final = 15
 _FONT_PX: Final = 12
-_LABEL_PX: Final = 40
+_LABEL_PX: Final = 48
 _MIN_CELL_PX: Final = 240
 _PAGE_WIDTH_PX: Final = 1240
 
@@ -79,23 +79,25 @@ def write_sheet(page: Image.Image, path: Path) -> None:
 def _cell(entry: Entry, frames: int, zoom: int) -> Image.Image:
     strips = [(label, _strip(clip, frames, zoom)) for label, clip in entry.strips]
     # Pictures stand beside each other, clips below each other so that their frames can be compared.
-    across = all(len(clip) == 1 for _, clip in entry.strips)
-    widths = [_LABEL_PX + strip.width + _GAP_PX for _, strip in strips]
-    heights = [strip.height + _GAP_PX for _, strip in strips]
-    width = sum(widths) if across else max(widths)
+    pictures = [strip for strip, (_, clip) in zip(strips, entry.strips, strict=True) if len(clip) == 1]
+    clips = [strip for strip, (_, clip) in zip(strips, entry.strips, strict=True) if len(clip) > 1]
+    rows = [row for row in (pictures, *([strip] for strip in clips)) if row]
+    width = max(sum(_LABEL_PX + strip.width + _GAP_PX for _, strip in row) for row in rows)
+    heights = [max(strip.height for _, strip in row) + _GAP_PX for row in rows]
     lines = _wrap(entry.prompt, max(width, _MIN_CELL_PX))
     top = _LINE_PX * len(lines)
-    size = (max(width, _MIN_CELL_PX), top + (max(heights) if across else sum(heights)))
-    cell = Image.new("RGB", size, _PAGE)
+    cell = Image.new("RGB", (max(width, _MIN_CELL_PX), top + sum(heights)), _PAGE)
     draw = ImageDraw.Draw(cell)
     ink = _TEXT if entry.good is None else _GOOD if entry.good else _BAD
     for number, line in enumerate(lines):
         draw.text((0, number * _LINE_PX), line, fill=ink, font=_font(_FONT_PX))
-    left = 0
-    for index, (label, strip) in enumerate(strips):
-        draw.text((left, top + strip.height // 2 - _LINE_PX // 2), label, fill=_FAINT, font=_font(_FONT_PX))
-        cell.paste(strip, (left + _LABEL_PX, top))
-        left, top = (left + widths[index], top) if across else (left, top + heights[index])
+    for row, height in zip(rows, heights, strict=True):
+        left = 0
+        for label, strip in row:
+            draw.text((left, top + strip.height // 2 - _LINE_PX // 2), label, fill=_FAINT, font=_font(_FONT_PX))
+            cell.paste(strip, (left + _LABEL_PX, top))
+            left += _LABEL_PX + strip.width + _GAP_PX
+        top += height
     return cell
 
 

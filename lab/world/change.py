@@ -13,7 +13,6 @@ from .language import fill, instruction, reference
 from .relations import RELATIONS, place_beside
 from .render import render
 from .scene import CLIP_FRAMES, COLORS, MOTIONS, SHAPES, Scene, Subject, pick, sample_scene
-from .segment import COLORLESS_STYLES
 from .templates import COMPOSED
 
 TURNS: Final = 4
@@ -22,6 +21,8 @@ MISSING_KINDS: Final = ("recolour", "delete", "swap", "material", "size")
 _MOST_SUBJECTS: Final = 3
 # Pairs that touch different things, so that neither undoes the other nor hides what is asked.
 _WHOLE: Final = ("style", "background", "green_screen")
+# Under which the other edit can still be read, also after a codec.
+_LEGIBLE_STYLES: Final = ("mosaic", "night")
 _PARTS: Final = ("recolour", "delete", "swap", "insert", "material")
 
 
@@ -57,8 +58,7 @@ def composed_case(rng: np.random.Generator, task: Task, seed: int, split: Split)
             continue
         # Clips are asked for styles only: other backgrounds are zero-shot already when they come alone.
         second = _ask(rng, apply_edit(scene, first[0]), "style" if video else pick(rng, _WHOLE), video, split)
-        # What has lost its colours shows no new one.
-        if second is None or (second[0].value in COLORLESS_STYLES and first[0].kind != "delete"):
+        if second is None or (second[0].kind == "style" and second[0].value not in _LEGIBLE_STYLES):
             continue
         pair = (first, second) if rng.random() < 0.5 else (second, first)
         prompt = fill(COMPOSED, phrasing_split(split), rng, first=pair[0][1], second=pair[1][1])

@@ -10,26 +10,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .creature import paint_creature
+from .paint import Paint, Unit, creature_paint, creature_unit, shape_paint, shape_unit
 from .path import Path
-from .render import INK_SHADE, ink
-from .scene import COLORS, MATERIALS, SHAPES
-from .segment import close
+from .scene import MATERIALS, SHAPES
 from .shape import distance
 from .style import TILE_PX, apply_style
 
 Field = NDArray[np.floating[Any]]
 Clip = NDArray[np.uint8]
-Paint = Callable[[Field, Field, Field], tuple[Field, Field]]
-"""Offsets in pixels from the centre and the radius in pixels, to colour […, 3] and opacity […]."""
-Unit = tuple[float, float, float]
-"""Area and middle of a shape of radius 1."""
 
 # Searches go from coarse to fine, over shift and scale; the first by outline alone, the last by pixels.
 _OUTLINE_STEPS: Final = (1.0, 0.5)
@@ -41,7 +34,6 @@ _SEARCH_FRAMES: Final = 4
 _BLURS: Final = (0, 1, 2, 4, 8)
 _SEARCH_BLUR: Final = 2
 _MARGIN_PX: Final = 4
-_UNIT_PX: Final = 24.0
 _STOOD_OFF: Final = 90.0
 _FLOOR: Final = 0.5
 
@@ -137,15 +129,15 @@ def shape_looks(window: Window, color: str) -> list[Look]:
     found = []
     few = window.thinned(_SEARCH_FRAMES)
     for shape in SHAPES:
-        at = _by_outline(few, lambda u, v, r, shape=shape: distance(shape, u / r, v / r), _unit(shape))
-        paints = {material: _shape_paint(shape, color, material) for material in MATERIALS}
+        at = _by_outline(few, lambda u, v, r, shape=shape: distance(shape, u / r, v / r), shape_unit(shape))
+        paints = {material: shape_paint(shape, color, material) for material in MATERIALS}
         best = min(
-            paints, key=lambda material: _misfits(few, paints[material], _unit(shape), [at], [_SEARCH_BLUR]).sum()
+            paints, key=lambda material: _misfits(few, paints[material], shape_unit(shape), [at], [_SEARCH_BLUR]).sum()
         )
-        at = _by_pixels(few, paints[best], _unit(shape), at, _PIXEL_STEPS)
+        at = _by_pixels(few, paints[best], shape_unit(shape), at, _PIXEL_STEPS)
         for material, paint in paints.items():
-            misfits = _misfits(window, paint, _unit(shape), [at], _BLURS)[:, 0]
-            found.append(_look(window, shape, material, None, misfits, at, _unit(shape)))
+            misfits = _misfits(window, paint, shape_unit(shape), [at], _BLURS)[:, 0]
+            found.append(_look(window, shape, material, None, misfits, at, shape_unit(shape)))
     return found
 
 
@@ -155,11 +147,11 @@ def creature_looks(window: Window, line_up: Sequence[int]) -> list[Look]:
     They look much alike, so the search for a place is made once, and from there each finds its own.
     """
     few = window.thinned(_SEARCH_FRAMES)
-    first = _unit_creature(line_up[0])
-    start = _by_pixels(few, _creature_paint(line_up[0]), first, Placement(), _PIXEL_STEPS)
+    first = creature_unit(line_up[0])
+    start = _by_pixels(few, creature_paint(line_up[0]), first, Placement(), _PIXEL_STEPS)
     found = []
     for identity in line_up:
-        unit, paint = _unit_creature(identity), _creature_paint(identity)
+        unit, paint = creature_unit(identity), creature_paint(identity)
         at = _by_pixels(few, paint, unit, _carried(window.path, start, first, unit), _PIXEL_STEPS[1:])
         misfits = _misfits(window, paint, unit, [at], _BLURS)[:, 0]
         found.append(_look(window, "creature", "plain", identity, misfits, at, unit))
@@ -234,47 +226,9 @@ def _trials(start: Placement, step: float) -> list[Placement]:
     ]
 
 
-def _shape_paint(shape: str, color: str, material: str) -> Paint:
-    full = np.array(COLORS[color], np.float32)
-
-    def paint(u: Field, v: Field, radius: Field) -> tuple[Field, Field]:
-        alpha = np.clip(np.float32(0.5) - distance(shape, u / radius, v / radius) * radius, 0, 1)
-        return full * (1 - np.float32(1 - INK_SHADE) * ink(material, u, v, 1.0)[..., None]), alpha
-
-    return paint
-
-
-def _creature_paint(identity: int) -> Paint:
-    return lambda u, v, radius: paint_creature(identity, u / radius, v / radius, radius)
-
-
 def _soften(field: Field) -> Field:
     """Smooth rows and columns of […, n, m, 3] with weights 1-2-1, edges repeated."""
     wide = np.concatenate([field[..., :1, :, :], field, field[..., -1:, :, :]], axis=-3)
     field = wide[..., 1:-1, :, :] * np.float32(0.5) + (wide[..., 2:, :, :] + wide[..., :-2, :, :]) * np.float32(0.25)
     wide = np.concatenate([field[..., :1, :], field, field[..., -1:, :]], axis=-2)
     return wide[..., 1:-1, :] * np.float32(0.5) + (wide[..., 2:, :] + wide[..., :-2, :]) * np.float32(0.25)
-
-
-def _grid() -> tuple[Field, Field]:
-    axis = (np.arange(-36, 36, dtype=np.float32) + np.float32(0.5)) / np.float32(_UNIT_PX)
-    return axis[None, :], axis[:, None]
-
-
-def _moments(inside: NDArray[np.bool_]) -> Unit:
-    rows, columns = np.nonzero(close(inside[None])[0])
-    middle = inside.shape[0] / 2 - 0.5
-    return len(rows) / _UNIT_PX**2, (columns.mean() - middle) / _UNIT_PX, (rows.mean() - middle) / _UNIT_PX
-
-
-@cache
-def _unit(shape: str) -> Unit:
-    """Area and centre of mass of a shape of radius 1."""
-    u, v = _grid()
-    return _moments(distance(shape, u, v) <= 0)
-
-
-@lru_cache(maxsize=4096)
-def _unit_creature(identity: int) -> Unit:
-    u, v = _grid()
-    return _moments(paint_creature(identity, u, v, np.float32(_UNIT_PX))[1] > 0.5)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .background import draw_background
 from .edits import widen
 from .render import INK_SHADE
-from .scene import BACKGROUNDS, CLIP_FRAMES, COLORS, PLAIN_BACKGROUNDS, SCREENS, STYLES
+from .scene import BACKGROUNDS, CLIP_FRAMES, COLORS, SCREENS, STYLES
 from .style import TILE_PX, apply_style
 
 Clip = NDArray[np.uint8]
@@ -28,9 +28,6 @@ _CLEAN_STYLES: Final = ("none", "night")
 _OUTLIER: Final = 48.0
 _CONTRAST_SHARE: Final = 0.45
 _CONTRAST: Final = (14.0, 36.0)
-# About 0 on true mosaics and 1 elsewhere; a codec moves them to 0.15–0.48 and 0.5–1.1. Set on training seeds.
-_MOSAIC_SHARE: Final = 0.485
-_MOSAIC_FLATNESS: Final = 0.2
 _MIN_BLOB_PX: Final = 12
 _MIN_TRACK_PX: Final = 36
 # A soft edge or a codec's halo has hardly an inside.
@@ -66,17 +63,15 @@ class Track:
 
 
 def find_backdrop(clip: Clip) -> tuple[str, str, Clip]:
-    """Name of the background, name of the style and the empty picture [H, W, 3] that fit a clip best."""
+    """Name of the background, name of the style and the empty picture [H, W, 3] that fit a clip best.
+
+    On a flat colour tiles show on the subjects only: there "none" may as well be "mosaic".
+    """
     names, pictures = _backdrops(clip.shape[1])
     still = np.median(clip, axis=0).astype(np.float32)
     misfit = np.minimum(np.abs(pictures - still), _OUTLIER).mean(axis=(1, 2, 3))
     best = int(misfit.argmin())
-    background, style = names[best]
-    if style in ("none", "mosaic") and background in (*PLAIN_BACKGROUNDS, *SCREENS):
-        # On a flat colour tiles show on the subjects only, so that the backdrop cannot tell.
-        style = "mosaic" if _tiled(clip, pictures[best]) else "none"
-        best = names.index((background, style))
-    return background, style, pictures[best].astype(np.uint8)
+    return *names[best], pictures[best].astype(np.uint8)
 
 
 def find_tracks(clip: Clip, backdrop: Clip, style: str, *, by_color: bool = True) -> list[Track]:
@@ -141,22 +136,21 @@ def _threshold(backdrop: Clip, style: str) -> float:
     return float(np.clip(_CONTRAST_SHARE * weakest, *_CONTRAST))
 
 
-def _tiled(clip: Clip, backdrop: NDArray[np.float32]) -> bool:
-    """Whether subjects are flat within the mosaic's tiles, and less so within tiles laid half a tile off."""
-    away = np.abs(clip - backdrop).mean(axis=-1)  # [T, H, W]
+def tiling(clip: Clip, backdrop: Clip) -> float | None:
+    """How much less flat subjects are within the mosaic's tiles than within tiles laid half a tile off; None without subjects.
+
+    About 0 on true mosaics and 1 elsewhere; a codec moves them to 0.15–0.5 and 0.3–1.1.
+    """
+    away = np.abs(clip.astype(np.float32) - backdrop).mean(axis=-1)  # [T, H, W]
     subject = widen(away > _CONTRAST[1], 2)
     if not subject.any():
-        return False
+        return None
     half = TILE_PX // 2
     shifted = np.roll(clip, (half, half), axis=(1, 2))
     on_grid = np.abs(clip.astype(np.float32) - apply_style(clip, "mosaic")).mean(axis=-1)
     off_grid = np.abs(shifted.astype(np.float32) - apply_style(shifted, "mosaic")).mean(axis=-1)
     off_grid = np.roll(off_grid, (-half, -half), axis=(1, 2))
-    flat = float(on_grid[subject].mean())
-    # Both, since a large square that happens to lie on the grid passes the one, and soft edges the other.
-    return flat < _MOSAIC_SHARE * float(off_grid[subject].mean()) and flat < _MOSAIC_FLATNESS * float(
-        away[subject].mean()
-    )
+    return float(on_grid[subject].mean()) / max(float(off_grid[subject].mean()), 1e-6)
 
 
 def _blobs(clip: Clip, mask: Mask, style: str, by_color: bool) -> list[Blob]:

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .analyse import likeliest, look_at, total_misfit
+from .analyse import likeliest, look_at, read_backdrop, total_misfit
 from .background import draw_background
 from .fit import Window, creature_looks
 from .path import read_motion
-from .segment import Track, find_backdrop, find_tracks
+from .segment import Track, find_tracks
 
 _WITNESSES: Final = 2
 _MOST_TRACKS: Final = 5
@@ -31,7 +31,7 @@ def tell_creatures(
     With `near` (x, y in the first frame) only what is seen there counts. Otherwise what is seen is shared out among the
     line-ups so that all fit best; each is then told by all of its own line-up.
     """
-    background, style, backdrop = find_backdrop(clip)
+    background, style, backdrop = read_backdrop(clip)
     tracks = find_tracks(clip, backdrop, style, by_color=False)
     if near is not None:
         tracks = [track for track in tracks if _distance(track, near) <= reach_px]
