@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Sequence
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from fastapi import Request
 
 from vogue.schemas.config import Preset, Role
-from vogue.schemas.errors import AssetNotFound, JobUnfinished, LimitExceeded, RequestInvalid, VogueError
+from vogue.schemas.errors import AssetNotFound, JobUnfinished, LimitExceeded, RequestInvalid, SessionError, VogueError
 from vogue.schemas.jobs import Asset, Job
 from vogue.schemas.ports import Orchestrator
 from vogue.schemas.queries import Idempotency
@@ -143,7 +144,8 @@ async def take_in(request: Request, office: Office, inputs: Sequence[Input]) -> 
             asset = await _asset(request, office, one)
         except VogueError as error:
             raise type(error)(error.message, param=one.field, retry_after_s=error.retry_after_s) from error
-        given.append(Given(one.field, asset, one.role, one.tag))
+        fresh = isinstance(one.source, Received) or (isinstance(one.source, str) and one.source[:5].lower() == "data:")
+        given.append(Given(one.field, asset, one.role, one.tag, fresh))
     return given
 
 
@@ -195,13 +197,20 @@ async def submit(
     once: Idempotency | None,
     index: int = 0,
 ) -> Job:
-    """Queue a job; errors speak of the fields that the caller wrote. Several jobs of one request differ in their `index`."""
+    """Queue a job; errors speak of the fields that the caller wrote. Several jobs of one request differ in their `index`.
+
+    What came with a request that is refused is not kept, since its owner never learns the ids.
+    """
     try:
-        return await office.orchestrator.submit(wanted, numbered(once, index))
+        return await office.orchestrator.submit(wanted, _numbered(once, index))
     except VogueError as error:
+        for one in given:
+            if one.fresh:
+                with contextlib.suppress(SessionError):
+                    await office.orchestrator.delete_asset(one.asset.id)
         raise renamed(error, knobs, given) from error
 
 
-def numbered(once: Idempotency | None, index: int) -> Idempotency | None:
+def _numbered(once: Idempotency | None, index: int) -> Idempotency | None:
     """The key of one of several jobs. A header cannot hold the character between the two."""
     return once.model_copy(update={"key": f"{once.key}\n{index}"}) if once is not None and index else once

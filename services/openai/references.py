@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from vogue.schemas.errors import LimitExceeded, RequestInvalid, UrlRefused
 
-__all__ = ["DataUrl", "InputRef", "KnownId", "WebUrl", "parse_reference"]
+__all__ = ["DataUrl", "InputRef", "KnownId", "WebUrl", "parse_reference", "refuse_url"]
 
 _ID = re.compile(r"(?:upload|asset)_[A-Za-z0-9_-]{16,64}")
 _OWN_PATH = re.compile(r"/v1/(?:assets|files)/([A-Za-z0-9_-]+)/content")

@@ -30,12 +30,16 @@ __all__ = [
 
 
 class Given(NamedTuple):
-    """An input of the request: the field it came in, what it turned out to be, and what its owner said of it."""
+    """An input of the request: the field it came in, what it turned out to be, and what its owner said of it.
+
+    One that is `fresh` came with the request and is nobody's yet.
+    """
 
     field: str
     asset: Asset
     role: Role | None = None
     tag: str | None = None
+    fresh: bool = False
 
 
 def check_model(name: str | None, preset: Preset) -> None:

@@ -10,12 +10,13 @@ from fastapi.responses import JSONResponse
 
 from vogue.schemas.config import Role
 from vogue.schemas.errors import AssetNotFound, JobNotFound, RequestInvalid, SessionError
-from vogue.schemas.jobs import Job
+from vogue.schemas.jobs import Asset, Job
 from vogue.schemas.queries import PageQuery
 from vogue.schemas.references import MediaKind
 from vogue.schemas.wire import validate
 
 from ..delivery import deliver
+from ..forms import Received
 from . import translate
 from .intake import Body, Input, Office, once_of, read_body, result_of, submit, take_in
 from .objects import page_object, poll_after_ms, video_object
@@ -92,7 +93,7 @@ def serve_videos(app: FastAPI, office: Office) -> None:
         wanted = validate(VideoRequest, body.values)
         if len(body.files) + (wanted.video is not None) != 1:
             raise RequestInvalid("give one video to edit: a file, or the id of a finished video", param="video")
-        source = body.files[0] if wanted.video is None else await result_of(office, wanted.video.id)
+        source: Received | Asset = body.files[0] if wanted.video is None else await result_of(office, wanted.video.id)
         return await _make(request, office, body, [Input("video", source)])
 
     @app.post("/v1/videos/{video_id}/remix")

@@ -183,6 +183,17 @@ def test_no_edit_without_a_video(client: openai.OpenAI, live: Any) -> None:
         client.videos.retrieve(picture.data[0].job_id)  # type: ignore[index, union-attr]
 
 
+def test_what_came_with_a_refused_request_is_not_kept(client: openai.OpenAI, png: bytes) -> None:
+    kept = client.files.create(file=("a.png", png), purpose="vision")
+    for reference in ({"file_id": kept.id}, {"image_url": "data:image/png;base64," + base64.b64encode(png).decode()}):
+        with pytest.raises(openai.BadRequestError, match="shape of its input") as caught:
+            client.videos.create(prompt="it moves", size="64x64", extra_body={"input_reference": reference})
+        assert caught.value.param == "size"
+    with pytest.raises(openai.BadRequestError):
+        client.videos.create(prompt="it moves", size="64x64", input_reference=("b.png", png))
+    assert client.files.list(limit=1).data[0].id == kept.id
+
+
 @pytest.fixture
 def gated(start: Callable[..., Any]) -> Iterator[Any]:
     """A server whose jobs stop after one step."""
