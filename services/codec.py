@@ -43,7 +43,7 @@ from vogue.schemas.stages import (
 from .comparing import psnr_db, side_by_side
 from .lossless import prepare_lossless
 from .sheets import MAX_CELLS, cell_size, grid, stride
-from .workplace import TorchThread, Workplace, array_of, tensor_of
+from .workplace import Workplace, array_of, tensor_of
 
 __all__ = ["CodecService", "media_limits"]
 
@@ -71,7 +71,7 @@ class CodecService:
         self._place = place
         self._blobs = place.blobs
         self._limits = media_limits(place.preset, place.config.codec.threads)
-        self._thread = TorchThread("vae")
+        self._thread = place.torch
 
     @classmethod
     def load(cls, place: Workplace) -> CodecService:

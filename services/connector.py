@@ -8,7 +8,7 @@ from vogue.engines.loading import load_connector
 from vogue.engines.models.connector import Connector
 from vogue.schemas.stages import PassStates, ProjectRequest
 
-from .workplace import TorchThread, Workplace, array_of, tensor_of
+from .workplace import Workplace, array_of, tensor_of
 
 __all__ = ["ConnectorService"]
 
@@ -19,7 +19,7 @@ class ConnectorService:
     def __init__(self, network: Connector, place: Workplace) -> None:
         self._network = network
         self._place = place
-        self._thread = TorchThread("connector")
+        self._thread = place.torch
 
     @classmethod
     def load(cls, place: Workplace) -> ConnectorService:

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -58,14 +58,19 @@ class DenoiserService:
     """The `Denoiser` port over a step loop."""
 
     def __init__(
-        self, loop: StepLoop, blobs: BlobStore, keep_finished: int = 64, foresee: Foresight | None = None
+        self,
+        loop: StepLoop,
+        blobs: BlobStore,
+        keep_finished: int = 64,
+        foresee: Foresight | None = None,
+        worker: Executor | None = None,
     ) -> None:
         self._loop = loop
         self._foresee = foresee
         self._blobs = blobs
         self._keep_finished = keep_finished
         self._records: OrderedDict[str, _Record] = OrderedDict()
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="denoise")
+        self._worker = worker or ThreadPoolExecutor(max_workers=1, thread_name_prefix="denoise")
 
     async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
         """Begin a job. One that runs or is completed stays as it is; one that failed or was cancelled begins anew."""

@@ -89,12 +89,9 @@ class _EngineShell(_Shell):
 
     def __init__(self, config: AppConfig, own: DeploymentConfig) -> None:
         super().__init__()
-        import torch
-
         from .workplace import Workplace
 
-        torch.set_num_threads(own.threads)
-        self.place = Workplace(config)
+        self.place = Workplace(config, own.threads)
 
 
 class UnderstandingDeployment(_EngineShell):
@@ -104,7 +101,7 @@ class UnderstandingDeployment(_EngineShell):
         super().__init__(config, config.understanding)
         from .understanding import UnderstandingService
 
-        self._service = UnderstandingService.load(self.place)
+        self._service = self.place.torch.call(UnderstandingService.load, self.place)
 
     async def answer(self, request: AnswerRequest) -> AsyncIterator[str]:
         """See `Understanding.answer`."""
@@ -131,7 +128,7 @@ class ConnectorDeployment(_EngineShell):
         super().__init__(config, config.connector)
         from .connector import ConnectorService
 
-        self._service = ConnectorService.load(self.place)
+        self._service = self.place.torch.call(ConnectorService.load, self.place)
 
     async def project(self, request: ProjectRequest) -> PassStates:
         """See `Connector.project`."""
@@ -146,8 +143,9 @@ class DenoiserDeployment(_EngineShell):
         from .denoiser import DenoiserService
         from .stepping import load_loop, straight_on
 
+        loop = self.place.torch.call(load_loop, self.place)
         foresee = straight_on(self.place.preset.schedule)
-        self._service = DenoiserService(load_loop(self.place), self.place.blobs, foresee=foresee)
+        self._service = DenoiserService(loop, self.place.blobs, foresee=foresee, worker=self.place.torch.executor)
 
     async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
         """See `Denoiser.start`."""
@@ -173,7 +171,7 @@ class CodecDeployment(_EngineShell):
         super().__init__(config, config.codec)
         from .codec import CodecService
 
-        self._service = CodecService.load(self.place)
+        self._service = self.place.torch.call(CodecService.load, self.place)
 
     async def probe(self, request: ProbeRequest) -> MediaFacts:
         """See `Codec.probe`."""

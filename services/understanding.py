@@ -27,7 +27,7 @@ from vogue.schemas.plan import Plan, Review
 from vogue.schemas.references import MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.stages import AnswerRequest, EncodeInstructionRequest, PassStates, PlanRequest, ReviewRequest
 
-from .workplace import TorchThread, Workplace, array_of, tensor_of
+from .workplace import Workplace, array_of, tensor_of
 
 __all__ = ["UnderstandingService"]
 
@@ -49,7 +49,7 @@ class UnderstandingService:
         self._mllm = mllm
         self._prompts = prompts
         self._place = place
-        self._thread = TorchThread("mllm")
+        self._thread = place.torch
         mllm.eyes = self._look
 
     @classmethod
