@@ -121,18 +121,19 @@ class DenoiserService:
         steps: Iterator[tuple[int, Latents]] | None = None
         try:
             steps = await self._on_worker(lambda: iter(self._loop(job, resume_from)))
+            before: Latents | None = None
             latents: Latents | None = None
             while not record.cancelled.is_set():
-                step = await self._on_worker(lambda: next(steps, None))
+                stepping = self._on_worker(lambda: next(steps, None))
+                if latents is not None and done < job.steps:
+                    # Shown and kept while the next step is made, and before that one counts.
+                    await self._look_back(record, done, before, latents)
+                step = await stepping
                 if step is None:
                     break
                 before = latents
                 done, latents = step
                 await self._tell(record, "step", done)
-                if job.preview_every_steps and done % job.preview_every_steps == 0 and done < job.steps:
-                    await self._show(record, done, before, latents)
-                if done % job.checkpoint_every_steps == 0 and done < job.steps:
-                    await self._tell(record, "checkpoint", done, latents)
             if record.cancelled.is_set() and done < job.steps:
                 await self._tell(record, "cancelled", done)
             elif latents is None or done != job.steps:
@@ -148,14 +149,22 @@ class DenoiserService:
             if close := getattr(steps, "close", None):
                 await self._on_worker(close)
 
-    async def _on_worker(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+    def _on_worker(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     async def _tell(self, record: _Record, kind: str, steps_done: int, latents: Latents | None = None) -> None:
         fields: dict[str, Any] = {}
         if latents is not None:
             fields["latents"] = await asyncio.to_thread(self._blobs.put_tensor, latents)
         await self._append(record, kind, steps_done, **fields)
+
+    async def _look_back(self, record: _Record, done: int, before: Latents | None, latents: Latents) -> None:
+        """Give away the latents after a step, if it is one of those."""
+        job = record.job
+        if job.preview_every_steps and done % job.preview_every_steps == 0:
+            await self._show(record, done, before, latents)
+        if done % job.checkpoint_every_steps == 0:
+            await self._tell(record, "checkpoint", done, latents)
 
     async def _show(self, record: _Record, done: int, before: Latents | None, latents: Latents) -> None:
         """Tell what the job is heading for, where that can be foreseen."""

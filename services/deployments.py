@@ -46,6 +46,7 @@ from vogue.schemas.stages import (
     ReviewRequest,
 )
 
+from .batching import batches
 from .blobs import BlobStore
 from .config import AppConfig, DeploymentConfig
 from .remote import (
@@ -151,10 +152,11 @@ class DenoiserDeployment(_EngineShell):
         """See `Denoiser.start`."""
         await self._service.start(job, resume_from)
 
-    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
-        """See `Denoiser.events`."""
-        async for event in self._service.events(job_id, after):
-            yield event
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[tuple[DenoiseEvent, ...]]:
+        """See `Denoiser.events`. Latents to go on from must not wait: what is done after them is done again."""
+        events = self._service.events(job_id, after)
+        async for batch in batches(events, lambda event: event.kind != "step"):
+            yield batch
 
     async def cancel(self, job_id: str) -> None:
         """See `Denoiser.cancel`."""
@@ -291,10 +293,10 @@ class OrchestratorDeployment(SessionCalls, _Shell):
         """See `Orchestrator.get`."""
         return await self._service.get(job_id)
 
-    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[JobEvent]:
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[tuple[JobEvent, ...]]:
         """See `Orchestrator.events`."""
-        async for event in self._service.events(job_id, after):
-            yield event
+        async for batch in batches(self._service.events(job_id, after), lambda event: event.kind.final):
+            yield batch
 
     async def cancel(self, job_id: str) -> Job:
         """See `Orchestrator.cancel`."""

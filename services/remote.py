@@ -130,9 +130,11 @@ class RemoteDenoiser(Remote):
         """Begin a job."""
         await self._call("start", job, resume_from, session_id=job.job_id)
 
-    def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
         """Events with `seq > after`, until the final one."""
-        return self._stream("events", job_id, after, session_id=job_id)
+        async for batch in self._stream("events", job_id, after, session_id=job_id):
+            for event in batch:
+                yield event
 
     async def cancel(self, job_id: str) -> None:
         """Stop stepping within one step."""
@@ -266,9 +268,10 @@ class RemoteOrchestrator(Remote):
         """Events with `seq > after`. A restarted orchestrator is asked again for what is missing."""
         while True:
             try:
-                async for event in self._stream("events", job_id, after):
-                    after = event.seq
-                    yield event
+                async for batch in self._stream("events", job_id, after):
+                    for event in batch:
+                        after = event.seq
+                        yield event
                 return
             except ServiceError as error:
                 logger.warning("asking again for the events of %s: %s", job_id, error)
