@@ -66,6 +66,11 @@ class EventKind(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    @property
+    def final(self) -> bool:
+        """Whether none can follow."""
+        return self in (EventKind.COMPLETED, EventKind.FAILED, EventKind.CANCELLED)
+
 
 class Asset(Contract):
     """A file the user owns: an upload or a result. `frame_rate` is in frames per second, 0 for a picture."""

@@ -240,8 +240,8 @@ class Orchestrator(Protocol):
         """The job that a key already stands for."""
         ...
 
-    async def get(self, job_id: str) -> Job:
-        """The job as it stands."""
+    async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
+        """The job as it stands: now, or with `wait_s` once it is over, but not later than that."""
         ...
 
     async def list(self, limit: int = 50, before: str | None = None) -> list[Job]:

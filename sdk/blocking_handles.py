@@ -35,9 +35,9 @@ class Jobs:
         """See `AsyncVogue.submit`."""
         return JobHandle(run(self._jobs.submit(request)))
 
-    def get(self, job_id: str) -> JobHandle:
+    def get(self, job_id: str, wait_s: float = 0.0) -> JobHandle:
         """See `AsyncJobs.get`."""
-        return JobHandle(run(self._jobs.get(job_id)))
+        return JobHandle(run(self._jobs.get(job_id, wait_s)))
 
     def list(self, limit: int = 20, before: str | None = None) -> list[JobHandle]:
         """See `AsyncJobs.list`."""

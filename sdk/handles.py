@@ -32,6 +32,10 @@ __all__ = ["AsyncAssetHandle", "AsyncAssets", "AsyncJobHandle", "AsyncJobs", "Pr
 Progress = Callable[[JobEvent], object]
 """Called with each event of a job that is waited for."""
 
+_PATIENCE_S = 30.0
+"""How long one question waits for the end of a job; connections that are silent for longer may be cut on the way."""
+_SLACK_S = 30.0
+
 
 class AsyncJobs:
     """The server's jobs."""
@@ -46,13 +50,15 @@ class AsyncJobs:
         job = await self._exchange.fetch(Job, "POST", "/v1/jobs", content=body, headers=headers, repeatable=False)
         return AsyncJobHandle(self._exchange, job)
 
-    async def get(self, job_id: str) -> AsyncJobHandle:
-        """The job as it stands.
+    async def get(self, job_id: str, wait_s: float = 0.0) -> AsyncJobHandle:
+        """The job as it stands: now, or with `wait_s`, at most 60, once it is over, but not later than that.
 
         Raises:
             JobNotFound: no job has this id.
         """
-        return await self._ask("GET", job_id)
+        if not wait_s:
+            return await self._ask("GET", job_id)
+        return await self._ask("GET", job_id, params={"wait_s": wait_s}, timeout=wait_s + _SLACK_S)
 
     async def list(self, limit: int = 20, before: str | None = None) -> list[AsyncJobHandle]:
         """The newest jobs first, starting below the job `before`."""
@@ -97,8 +103,8 @@ class AsyncJobs:
         """
         await self._exchange.call("DELETE", f"/v1/jobs/{_segment(job_id)}")
 
-    async def _ask(self, method: str, job_id: str, action: str = "") -> AsyncJobHandle:
-        job = await self._exchange.fetch(Job, method, f"/v1/jobs/{_segment(job_id)}{action}")
+    async def _ask(self, method: str, job_id: str, action: str = "", **options: Any) -> AsyncJobHandle:
+        job = await self._exchange.fetch(Job, method, f"/v1/jobs/{_segment(job_id)}{action}", **options)
         return AsyncJobHandle(self._exchange, job)
 
 
@@ -212,6 +218,26 @@ class AsyncJobHandle:
             ServiceTimeout: it is not over in time.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        if progress is None and not until_plan:
+            await self._until_over(deadline_s)
+        elif await self._watch(progress, deadline_s, until_plan):
+            return self
+        self._check_end()
+        if not self.status.final:
+            raise ServiceTimeout(
+                f"job {self.id} is still {self.status} after {timeout_s or 0:g} s of waiting; it goes on"
+            )
+        return self
+
+    async def _until_over(self, deadline_s: float | None) -> None:
+        """Have the server answer when it is over: nobody watches, so no events need be sent."""
+        left_s = _PATIENCE_S
+        while not self.status.final and left_s > 0:
+            left_s = _PATIENCE_S if deadline_s is None else min(_PATIENCE_S, deadline_s - time.monotonic())
+            self.job = (await self._jobs.get(self.id, max(0.0, left_s))).job
+
+    async def _watch(self, progress: Progress | None, deadline_s: float | None, until_plan: bool) -> bool:
+        """Tell of each event until it is over, or the deadline. True if it has a plan that waits to be approved before."""
         async with aclosing(listen(self._exchange, self.id, 0, deadline_s)) as events:
             async for event in events:
                 told = progress(event) if progress is not None else None
@@ -221,14 +247,9 @@ class AsyncJobHandle:
                 if until_plan and event.kind is EventKind.WAITING:
                     await self.refresh()
                     if self.status is JobStatus.WAITING:
-                        return self
+                        return True
         await self.refresh()
-        self._check_end()
-        if not self.status.final:
-            raise ServiceTimeout(
-                f"job {self.id} is still {self.status} after {timeout_s or 0:g} s of waiting; it goes on"
-            )
-        return self
+        return False
 
     def _check_end(self) -> None:
         """Raise what it ended with, if that is not success."""

@@ -10,14 +10,13 @@ from urllib.parse import quote
 import httpx
 
 from vogue.schemas.errors import ServiceError, VogueError
-from vogue.schemas.jobs import EventKind, JobEvent
+from vogue.schemas.jobs import JobEvent
 
 from .exchange import Exchange, read_as
 from .sse import EventDecoder
 
 __all__ = ["listen"]
 
-_FINAL = (EventKind.COMPLETED, EventKind.FAILED, EventKind.CANCELLED)
 # A silent connection is renewed after this long: the other side may have gone without a word.
 _SILENCE_S = 60.0
 
@@ -44,7 +43,7 @@ async def listen(
                         continue
                     seen, tries = event.seq, 0
                     yield event
-                    if event.kind in _FINAL:
+                    if event.kind.final:
                         return
         except httpx.ReadTimeout:
             continue  # silence is no failure: a queued job may have nothing to tell for long

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -125,7 +126,7 @@ class FakeServer:
             ("POST", "/v1/uploads", self._upload),
             ("POST", "/v1/jobs", self._submit),
             ("GET", "/v1/jobs", self._list),
-            ("GET", "/v1/jobs/([^/]+)", lambda _, job_id: _answer(self.advance(job_id))),
+            ("GET", "/v1/jobs/([^/]+)", self._job),
             ("POST", "/v1/jobs/([^/]+)/cancel", self._cancel),
             ("POST", "/v1/jobs/([^/]+)/resume", self._resume),
             ("GET", "/v1/jobs/([^/]+)/plan", self._plan),
@@ -159,6 +160,13 @@ class FakeServer:
 
     def _assets(self, request: httpx.Request) -> httpx.Response:
         return _page(request, [asset for asset, _ in self.stage.files.values()], self.stage.file)
+
+    def _job(self, request: httpx.Request, job_id: str) -> httpx.Response:
+        end_s = time.monotonic() + float(request.url.params.get("wait_s", 0))
+        job = self.advance(job_id)
+        while not job.status.final and time.monotonic() < end_s:
+            job = self.advance(job_id)
+        return _answer(job)
 
     def _cancel(self, _: httpx.Request, job_id: str) -> httpx.Response:
         record = self.stage.record(job_id)

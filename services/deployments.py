@@ -289,9 +289,9 @@ class OrchestratorDeployment(SessionCalls, _Shell):
         """See `Orchestrator.counts`."""
         return await self._service.counts()
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
         """See `Orchestrator.get`."""
-        return await self._service.get(job_id)
+        return await self._service.get(job_id, wait_s)
 
     async def events(self, job_id: str, after: int = 0) -> AsyncIterator[tuple[JobEvent, ...]]:
         """See `Orchestrator.events`."""

@@ -104,9 +104,9 @@ def _serve_jobs(app: FastAPI, orchestrator: Orchestrator) -> None:
         return {"object": "list", "data": [job.model_dump(mode="json") for job in found]}
 
     @app.get("/v1/jobs/{job_id}")
-    async def job(job_id: str) -> Job:
-        """A job as it stands."""
-        return await orchestrator.get(job_id)
+    async def job(job_id: str, wait_s: Annotated[float, Query(ge=0, le=60)] = 0.0) -> Job:
+        """A job as it stands: now, or with `wait_s` once it is over, but not later than that."""
+        return await orchestrator.get(job_id, wait_s)
 
     @app.post("/v1/jobs/{job_id}/cancel")
     async def cancel(job_id: str) -> Job:

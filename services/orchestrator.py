@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import logging
 import os
 import secrets
 import socket
+import time
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 
+from vogue.graph.build import build_graph
 from vogue.graph.resolve import resolve, settle
 from vogue.graph.state import Ports
 from vogue.schemas.config import Preset
@@ -74,6 +77,7 @@ class OrchestratorService:
             thoughts=self._thoughts,
             ports=ports,
             preset=preset,
+            graph=build_graph(),
             news=self._news,
             lease_ttl_s=config.lease_ttl_s,
             max_attempts=config.max_attempts,
@@ -180,9 +184,20 @@ class OrchestratorService:
         self._wake.set()
         return job
 
-    async def get(self, job_id: str) -> Job:
-        """The job as it stands."""
-        return await asyncio.to_thread(self._jobs.get, job_id)
+    async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
+        """The job as it stands: now, or with `wait_s` once it is over, but not later than that."""
+        end_s = time.monotonic() + wait_s
+        listener = self._news.listen(job_id, end_only=True)
+        try:
+            while True:
+                listener.clear()
+                job = await asyncio.to_thread(self._jobs.get, job_id)
+                left_s = end_s - time.monotonic()
+                if job.status.final or left_s <= 0:
+                    return job
+                await _set_within(listener, min(left_s, _LISTEN_S))
+        finally:
+            self._news.leave(job_id, listener)
 
     async def list(self, limit: int = 50, before: str | None = None) -> builtins.list[Job]:
         """Newest first, starting below the job `before`."""
@@ -225,18 +240,14 @@ class OrchestratorService:
                     after = event.seq
                 if over:
                     return
-                try:
-                    async with asyncio.timeout(_LISTEN_S):
-                        await listener.wait()
-                except TimeoutError:
-                    continue
+                await _set_within(listener, _LISTEN_S)
         finally:
             self._news.leave(job_id, listener)
 
     async def cancel(self, job_id: str) -> Job:
         """Ask a job to stop; a job that is over stays as it is."""
         job = await asyncio.to_thread(self._jobs.request_cancel, job_id)
-        self._news.tell(job_id)
+        self._news.tell(job_id, over=job.status.final)
         if job_id in self._workers:
             self._workers[job_id][1].set()
         return job
@@ -283,12 +294,8 @@ class OrchestratorService:
                 self._put_to_work(lease)
                 self._news.tell_everybody()  # whoever waits has moved up
                 continue
-            try:
-                # Leases of dead workers run out without anybody saying so.
-                async with asyncio.timeout(min(1.0, self._config.lease_ttl_s / 2)):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            # Leases of dead workers run out without anybody saying so.
+            await _set_within(self._wake, min(1.0, self._config.lease_ttl_s / 2))
 
     def _put_to_work(self, lease: Lease) -> None:
         nudge = asyncio.Event()
@@ -302,3 +309,10 @@ class OrchestratorService:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("the worker of job %s died", job_id, exc_info=error)
         self._wake.set()
+
+
+async def _set_within(event: asyncio.Event, timeout_s: float) -> None:
+    """Wait until an event is set, or for so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

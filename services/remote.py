@@ -254,9 +254,9 @@ class RemoteOrchestrator(Remote):
         artifact: Artifact = await self._call("sheet", asset_id)
         return artifact
 
-    async def get(self, job_id: str) -> Job:
-        """The job as it stands."""
-        job: Job = await self._call("get", job_id)
+    async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
+        """The job as it stands, or once it is over."""
+        job: Job = await self._call("get", job_id, wait_s)
         return job
 
     async def list(self, limit: int = 50, before: str | None = None) -> builtins.list[Job]:

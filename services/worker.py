@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from vogue.graph.build import build_graph
 from vogue.graph.state import Flow, FlowState, Ports, denoise_id, dump, initial_state, prepared_of
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import ServiceError, VogueError
@@ -38,27 +38,28 @@ class News:
     """Wakes listeners of a job when its log has grown."""
 
     def __init__(self) -> None:
-        self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._listeners: defaultdict[str, dict[asyncio.Event, bool]] = defaultdict(dict)
 
-    def tell(self, job_id: str) -> None:
-        """Something was written about the job."""
-        for listener in self._listeners.get(job_id, ()):
-            listener.set()
+    def tell(self, job_id: str, *, over: bool = False) -> None:
+        """Something was written about the job, maybe its end."""
+        for listener, end_only in self._listeners.get(job_id, {}).items():
+            if over or not end_only:
+                listener.set()
 
     def tell_everybody(self) -> None:
         """Something was written about several jobs."""
         for job_id in list(self._listeners):
             self.tell(job_id)
 
-    def listen(self, job_id: str) -> asyncio.Event:
-        """An event that is set whenever something is written, until `leave`."""
+    def listen(self, job_id: str, *, end_only: bool = False) -> asyncio.Event:
+        """An event that is set whenever something is written, or the end only, until `leave`."""
         listener = asyncio.Event()
-        self._listeners[job_id].add(listener)
+        self._listeners[job_id][listener] = end_only
         return listener
 
     def leave(self, job_id: str, listener: asyncio.Event) -> None:
         """Stop listening."""
-        self._listeners[job_id].discard(listener)
+        self._listeners[job_id].pop(listener, None)
         if not self._listeners[job_id]:
             del self._listeners[job_id]
 
@@ -73,6 +74,7 @@ class Bench:
     thoughts: ThoughtTable
     ports: Ports
     preset: Preset
+    graph: CompiledStateGraph[FlowState, Flow, FlowState, FlowState]
     news: News
     lease_ttl_s: float
     max_attempts: int
@@ -149,7 +151,7 @@ class _JobJournal:
 
     async def answered(self) -> None:
         await asyncio.to_thread(self._leases.complete, self._lease, [])
-        self._news.tell(self._lease.job_id)
+        self._news.tell(self._lease.job_id, over=True)
 
     async def trial(self, trial: Trial) -> None:
         await asyncio.to_thread(self._thoughts.record_trial, self._lease, trial)
@@ -164,7 +166,7 @@ class _JobJournal:
     async def complete(self, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> None:
         results = _results(self._lease.job_id, spec, decoded, has_audio)
         await asyncio.to_thread(self._leases.complete, self._lease, results)
-        self._news.tell(self._lease.job_id)
+        self._news.tell(self._lease.job_id, over=True)
 
 
 def _results(job_id: str, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> list[StoredAsset]:
@@ -228,7 +230,7 @@ async def work_on(bench: Bench, lease: Lease, nudge: asyncio.Event) -> None:
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
-        bench.news.tell(lease.job_id)
+        bench.news.tell(lease.job_id, over=True)
 
 
 async def _until_cancelled(bench: Bench, lease: Lease, nudge: asyncio.Event) -> None:
@@ -281,7 +283,7 @@ async def _run_flow(bench: Bench, lease: Lease) -> None:
         )
     saver = FencedSaver(bench.database, lease)
     try:
-        graph = build_graph(saver)
+        graph = bench.graph.copy({"checkpointer": saver})
         config: RunnableConfig = {"configurable": {"thread_id": lease.job_id}}
         flow = Flow(bench.preset, bench.ports, _JobJournal(bench, lease))
         state: FlowState | Command[Any] | None = None

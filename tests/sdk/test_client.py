@@ -99,6 +99,13 @@ async def test_inputs_are_uploaded_tagged_and_ordered(client: Any, server: FakeS
     assert server.calls.count(("POST", "/v1/uploads")) == 3
 
 
+async def test_who_does_not_watch_is_sent_no_events(client: Any, server: FakeServer) -> None:
+    job = await do((await do(client.generate("a ball"))).wait())
+    assert job.status is JobStatus.COMPLETED
+    assert server.calls[-1] == ("GET", f"/v1/jobs/{job.id}")
+    assert ("GET", f"/v1/jobs/{job.id}/events") not in server.calls
+
+
 async def test_a_result_can_be_the_next_source(client: Any, server: FakeServer) -> None:
     first = await do((await do(client.generate("a ball"))).wait())
     await do(client.generate("make it blue", source=first.results[0]))

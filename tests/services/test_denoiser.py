@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from vogue.services.denoiser import DenoiserService, Latents
 CONTEXT = TensorRef(uri="file:///c", sha256="c" * 64, dtype=DType.FLOAT32, shape=(1, 4))
 
 
-def _job(job_id: str, steps: int = 6) -> DenoiseJob:
+def _job(job_id: str, steps: int = 6, checkpoint_every_steps: int = 100) -> DenoiseJob:
     return DenoiseJob(
         job_id=job_id,
         task=Task.T2V,
@@ -28,7 +29,7 @@ def _job(job_id: str, steps: int = 6) -> DenoiseJob:
         guidance=1.0,
         image_guidance=1.0,
         seed=0,
-        checkpoint_every_steps=100,
+        checkpoint_every_steps=checkpoint_every_steps,
     )
 
 
@@ -107,3 +108,30 @@ async def test_closing_stops_after_the_present_step(service: DenoiserService, lo
     loop.go.release(2)
     await service.close()
     assert len(loop.order) <= 3
+
+
+async def test_latents_are_kept_beside_the_next_step_and_before_it_counts(
+    loop: ManualLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs, disk = BlobStore(tmp_path), threading.Semaphore(0)
+    put = blobs.put_tensor
+
+    def slow_put(array: Latents) -> TensorRef:
+        disk.acquire(timeout=20)
+        return put(array)
+
+    monkeypatch.setattr(blobs, "put_tensor", slow_put)
+    service = DenoiserService(loop, blobs)
+    await service.start(_job("a", steps=3, checkpoint_every_steps=2))
+    loop.go.release(3)
+    events = service.events("a")
+    assert [(await anext(events)).kind for _ in range(2)] == ["step", "step"]
+    while len(loop.order) < 3:
+        await asyncio.sleep(0)
+    assert len(service._records["a"].events) == 2
+    disk.release(2)
+    assert [(event.kind, event.steps_done) for event in await _rest(service, "a", 2)] == [
+        ("checkpoint", 2),
+        ("step", 3),
+        ("completed", 3),
+    ]

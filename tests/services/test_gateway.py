@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vogue.schemas.jobs import Asset, Job, JobEvent
+from vogue.schemas.requests import GenerationRequest
 from vogue.services.fakes import netpbm, read_netpbm
 
 BODY = {"instruction": "a red star", "seed": 1}
@@ -160,3 +161,11 @@ async def test_an_unforeseen_error_tells_no_secrets(house: Any, client: httpx.As
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert json.loads(answer.content)["error"]["code"] == "internal_error"
+
+
+async def test_waiting_for_the_end_has_bounds(client: httpx.AsyncClient, house: Any) -> None:
+    job = await house.orchestrator.submit(GenerationRequest(instruction="a red star"))
+    answer = await client.get(f"/v1/jobs/{job.id}", params={"wait_s": 60})
+    assert answer.json()["status"] == "completed"
+    answer = await client.get(f"/v1/jobs/{job.id}", params={"wait_s": 61})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "wait_s")

@@ -65,6 +65,17 @@ async def test_a_job_from_submit_to_asset(house: Any) -> None:
     assert events[-1].assets == done.assets
 
 
+async def test_an_answer_can_wait_for_the_end_but_not_for_ever(new_house: Any, tmp_path: Path) -> None:
+    house = new_house.build(tmp_path)
+    job = await house.orchestrator.submit(REQUEST)
+    assert (await house.orchestrator.get(job.id, 0.01)).status is JobStatus.QUEUED
+    asked = asyncio.create_task(house.orchestrator.get(job.id, 60.0))
+    await house.orchestrator.start()
+    assert (await asked).status is JobStatus.COMPLETED
+    assert (await house.orchestrator.get(job.id, 60.0)).status is JobStatus.COMPLETED
+    await house.orchestrator.close()
+
+
 async def test_digests_never_leave(house: Any) -> None:
     done = await house.make()
     stored = await house.orchestrator.asset(done.assets[0].id)
