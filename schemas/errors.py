@@ -346,7 +346,8 @@ def error_from_body(body: Mapping[str, Any], http_status: int = 500) -> VogueErr
     """
     error = body.get("error")
     fields: Mapping[str, Any] = error if isinstance(error, Mapping) else {"message": str(error or body)}
-    by_code = {cls.code: cls for cls in _tree(VogueError)}
+    # Others derive classes too: Ray does, of every error that crosses it, and builds them in its own way.
+    by_code = {cls.code: cls for cls in _tree(VogueError) if cls.__module__ == __name__}
     fallback = (
         RequestInvalid if 400 <= http_status < 500 else ServiceError if http_status in (502, 503, 504) else VogueError
     )

@@ -70,6 +70,16 @@ def test_errors_rest_in_the_jobs_table(cls: type[VogueError]) -> None:
     assert type(error_from_body(info.body(), cls.http_status)) is cls
 
 
+def test_classes_that_others_derive_are_not_rebuilt() -> None:
+    def of_cause(self: VogueError, cause: Exception) -> None:
+        VogueError.__init__(self, str(cause))
+
+    # What Ray makes of an error that a replica raised: a class of both kinds, built in another way.
+    derived = type("RayTaskError(AssetNotFound)", (errors.AssetNotFound,), {"__init__": of_cause})
+    back = error_from_body(derived(ValueError("gone")).body(), 404)
+    assert (type(back), back.message) == (errors.AssetNotFound, "gone")
+
+
 @pytest.mark.parametrize(("status", "cls"), [(418, RequestInvalid), (503, ServiceError), (500, VogueError)])
 def test_an_unknown_code_gives_the_nearest_class(status: int, cls: type[VogueError]) -> None:
     assert type(error_from_body({"error": {"message": "x", "code": "from_the_future"}}, status)) is cls
