@@ -12,8 +12,8 @@ import logging
 import os
 import secrets
 import socket
-import time
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 
 from vogue.graph.build import build_graph

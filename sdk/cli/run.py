@@ -125,8 +125,6 @@ def follow(session: Session, job: JobHandle, output: Path | None, *, cancel_on_i
     if job.status is JobStatus.WAITING:
         show_waiting(session, job)
         return
-    for notice in job.job.notices:
-        session.note(f"note: {notice}")
     files = _save(session, job, output)
     said = [job.answer] if job.answer is not None else []
     session.answer(_document(job, files), lines=[*said, *(str(file) for file in files)])

@@ -83,7 +83,7 @@ class Session:
 
             def show(event: JobEvent) -> None:
                 if event.kind is EventKind.NOTICE:
-                    self.note(event.message)
+                    self.note(f"note: {event.message}")
                 words = event.stage or (event.kind if event.kind is not EventKind.STEP else None)
                 bar.update(task, completed=event.steps_done, total=event.steps_total or None)
                 if words:

@@ -20,6 +20,7 @@ from vogue.cli import app as cli_app
 from vogue.cli import build_app
 from vogue.cli.exits import ExitCode, exit_code_of
 from vogue.cli.session import Session
+from vogue.rehearsal import JobRecord
 from vogue.schemas.errors import (
     DeviceOutOfMemory,
     EngineError,
@@ -28,6 +29,8 @@ from vogue.schemas.errors import (
     TurnConflict,
     WeightsMismatch,
 )
+from vogue.schemas.jobs import EventKind, JobEvent
+from vogue.schemas.requests import GenerationRequest
 from vogue.testing import SMALLEST_GIF, FakeServer
 
 
@@ -46,6 +49,22 @@ def vogue(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return CliRunner().invoke(build_app(), list(arguments), obj=session, catch_exceptions=False)
 
     return call
+
+
+def test_a_notice_is_said_once(vogue: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = server.stage.begin
+
+    def begin_cut(wanted: GenerationRequest) -> JobRecord:
+        record = begin(wanted)
+        message = "video1 is cut to 17 frames"
+        record.job = record.job.model_copy(update={"notices": (message,)})
+        record.events.append(JobEvent(job_id=record.job.id, seq=2, kind=EventKind.NOTICE, time_s=0.0, message=message))
+        return record
+
+    monkeypatch.setattr(server.stage, "begin", begin_cut)
+    result = vogue("run", "a ball")
+    assert result.exit_code == 0
+    assert result.stderr.count("video1 is cut to 17 frames") == 1
 
 
 def test_run_saves_a_file_and_prints_its_path(vogue: Any, server: FakeServer, tmp_path: Path) -> None:
