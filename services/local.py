@@ -6,12 +6,14 @@ choice and lie on all interfaces; like Ray's they ask for a token that is made a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import shutil
 import signal
 import socket
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -32,6 +34,8 @@ __all__ = ["local_cluster", "serve_here"]
 
 _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Tensors travel as references to files, so Ray's own store stays nearly empty."""
+_FOLDER = "vogue-ray-"
+_OWNER = "owner.lock"
 
 
 @contextmanager
@@ -46,25 +50,45 @@ def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
     import ray
     from ray import serve
 
-    # Unix sockets lie in this folder, and their paths may have 107 bytes only.
-    folder = tempfile.mkdtemp(prefix="vogue-ray-", dir="/tmp")
-    try:
-        _start_ray(folder, quiet)
-        # Serve tells of every start; the services' own logs are in Ray's folder, or shown when asked for.
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": "127.0.0.1", "port": port},
-            logging_config={"log_level": "WARNING", "enable_access_log": False},
-        )
-        yield
-    finally:
+    with ray_folder(Path("/tmp")) as folder:
         try:
-            if ray.is_initialized():
-                serve.shutdown()
+            _start_ray(folder, quiet)
+            # Serve tells of every start; the services' own logs are in Ray's folder, or shown when asked for.
+            logging.getLogger("ray.serve").setLevel(logging.ERROR)
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options={"host": "127.0.0.1", "port": port},
+                logging_config={"log_level": "WARNING", "enable_access_log": False},
+            )
+            yield
         finally:
-            ray.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                if ray.is_initialized():
+                    serve.shutdown()
+            finally:
+                ray.shutdown()
+
+
+@contextmanager
+def ray_folder(parent: Path) -> Iterator[str]:
+    """A new folder for Ray's sockets and logs; those that killed servers left behind are removed before.
+
+    A lock tells who lives: the kernel drops it with the process that holds it, however that ends. A path is short, because
+    those of Unix sockets may have 107 bytes only.
+    """
+    for left in parent.glob(f"{_FOLDER}*"):
+        with contextlib.suppress(OSError):
+            facts = left.lstat()
+            # Everybody may write to /tmp: what others put there under our name is not followed.
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and (left / _OWNER).is_file():
+                with _locked(left / _OWNER):
+                    shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=parent))
+    try:
+        with _locked(folder / _OWNER):
+            yield str(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start_ray(folder: str, quiet: bool) -> None:
@@ -168,12 +192,24 @@ def _alone(state_dir: Path) -> Iterator[None]:
     Raises:
         ServiceError: another server holds it.
     """
-    import fcntl
-
     state_dir.mkdir(parents=True, exist_ok=True)
-    with (state_dir / "server.lock").open("w") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(_locked(state_dir / "server.lock"))
         except BlockingIOError as error:
             raise ServiceError(f"another server already uses {state_dir}; choose another --state-dir") from error
+        yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, made if it is missing.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    import fcntl
+
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

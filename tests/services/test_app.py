@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import yaml  # type: ignore[import-untyped]
 
 from vogue.schemas.errors import RequestInvalid, ServiceError
 from vogue.services.config import AppConfig
-from vogue.services.local import _alone, read_config, serve_here
+from vogue.services.local import _alone, ray_folder, read_config, serve_here
 
 # Ray's own models, at import.
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`")
@@ -61,6 +63,25 @@ def test_a_port_or_a_state_that_is_in_use(tmp_path: Path) -> None:
             serve_here(port=port, state_dir=tmp_path)
     with _alone(tmp_path), pytest.raises(ServiceError, match="another server already uses"), _alone(tmp_path):
         pass
+
+
+def test_what_a_killed_server_left_in_tmp_is_swept_by_the_next(tmp_path: Path) -> None:
+    hold = "import sys; from pathlib import Path; from vogue.services.local import ray_folder\n"
+    hold += "with ray_folder(Path(sys.argv[1])) as folder: print(folder, flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        left = Path(server.stdout.readline().strip())
+        (left / "session").mkdir()
+        (strange := tmp_path / "vogue-ray-of-somebody").mkdir()
+        with ray_folder(tmp_path) as folder:
+            assert left.is_dir()
+        assert not Path(folder).exists()
+        server.kill()
+    with ray_folder(tmp_path):
+        assert not left.exists()
+    assert strange.is_dir()
 
 
 def test_a_job_stays_with_its_denoiser_and_few_move_when_one_leaves() -> None:
