@@ -25,7 +25,7 @@ from vogue.engines.media import (
 )
 from vogue.engines.models.vae import VAE
 from vogue.engines.preprocess import SourceSize, causal_frames, fit_source, frames_of, resize_image, to_bytes
-from vogue.schemas.config import Preset
+from vogue.schemas.config import Preset, Role
 from vogue.schemas.errors import MediaUnreadable
 from vogue.schemas.recipes import RECIPE_KEYWORD, Maker, dump_recipe
 from vogue.schemas.references import Artifact, Lossless, MediaKind, PreparedVisual, TensorRef
@@ -130,7 +130,7 @@ class CodecService:
             fields = {"frames": self._blobs.put_tensor(frame[None]), "fps": self._place.preset.fps}
         return PreparedVisual(
             tag=request.visual.tag,
-            role=request.visual.role,
+            role=request.visual.role or Role.SOURCE,
             kind=MediaKind(info.kind),
             has_audio=info.has_audio,
             source_frames=info.num_frames or 1,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vogue.graph.shapes import usable_frames
 from vogue.graph.state import Ports
-from vogue.schemas.config import Preset
+from vogue.schemas.config import Preset, Role
 from vogue.schemas.errors import LimitExceeded, MediaUnreadable
 from vogue.schemas.plan import Plan, PlanStep, Review
 from vogue.schemas.recipes import Maker
@@ -206,7 +206,7 @@ class FakeCodec:
         if (known := request.lossless) is not None:
             return PreparedVisual(
                 tag=request.visual.tag,
-                role=request.visual.role,
+                role=request.visual.role or Role.SOURCE,
                 kind=known.kind,
                 frames=known.frames,
                 fps=known.fps,
@@ -222,7 +222,7 @@ class FakeCodec:
             )
         return PreparedVisual(
             tag=request.visual.tag,
-            role=request.visual.role,
+            role=request.visual.role or Role.SOURCE,
             kind=MediaKind.VIDEO if is_video else MediaKind.IMAGE,
             frames=self._blobs.put_tensor(frames),
             fps=_FPS,

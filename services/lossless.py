@@ -41,7 +41,7 @@ def prepare_lossless(
     whole = used == source_frames and (height_px, width_px) == canvas and request.visual.role in _ON_THE_CANVAS
     return PreparedVisual(
         tag=request.visual.tag,
-        role=request.visual.role,
+        role=request.visual.role or Role.SOURCE,
         kind=lossless.kind,
         frames=frames,
         fps=lossless.fps,

@@ -84,10 +84,12 @@ class Session:
             def show(event: JobEvent) -> None:
                 if event.kind is EventKind.NOTICE:
                     self.note(f"note: {event.message}")
-                words = event.stage or (event.kind if event.kind is not EventKind.STEP else None)
+                words: str = event.stage or (event.kind if event.kind is not EventKind.STEP else "")
+                if event.queue_position is not None:
+                    words = f"queued, {event.queue_position}"
                 bar.update(task, completed=event.steps_done, total=event.steps_total or None)
                 if words:
-                    bar.update(task, description=str(words))
+                    bar.update(task, description=words)
 
             yield show
 

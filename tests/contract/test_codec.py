@@ -9,7 +9,7 @@ import pytest
 
 from vogue.schemas.config import Role
 from vogue.schemas.errors import MediaUnreadable
-from vogue.schemas.references import Artifact, DType, MediaKind, PreparedVisual
+from vogue.schemas.references import Artifact, DType, Lossless, MediaKind, PreparedVisual
 from vogue.schemas.requests import VisualInput
 from vogue.schemas.stages import (
     DecodeRequest,
@@ -114,3 +114,43 @@ async def test_latents_become_frames_a_file_and_a_poster(implementation: Any, ki
         assert artifact.media_type.startswith(expected.value)
     preview = await implementation.ports.codec.preview(PreviewRequest(latents=latents))
     assert preview.media_type.startswith("image/")
+    small = await implementation.ports.codec.preview(PreviewRequest(latents=latents, height_px=8, width_px=12))
+    facts = await implementation.ports.codec.probe(ProbeRequest(original=small, filename="preview"))
+    assert (facts.kind, facts.height_px, facts.width_px) == (MediaKind.IMAGE, 8, 12)
+
+
+@pytest.mark.parametrize(("kind", "count"), [(MediaKind.IMAGE, 1), (MediaKind.VIDEO, 5)])
+async def test_a_result_is_prepared_from_what_it_was(implementation: Any, kind: MediaKind, count: int) -> None:
+    codec = implementation.ports.codec
+    prepared = await _prepared(implementation, _frames(count), Role.SOURCE)
+    latents = await codec.encode(EncodeVisualRequest(visual=prepared, height_px=SIDE, width_px=SIDE))
+    decoded = await codec.decode(DecodeRequest(latents=latents, kind=kind, fps=8.0))
+    again = await codec.prepare(
+        PrepareRequest(
+            visual=VisualInput(tag=f"{kind}1", role=Role.SOURCE, upload_id="asset_0123456789abcdef"),
+            original=decoded.media,
+            lossless=Lossless(kind=kind, frames=decoded.frames, latents=latents, fps=8.0),
+            height_px=SIDE,
+            width_px=SIDE,
+            max_frames=9,
+        )
+    )
+    assert (again.frames, again.latents, again.kind, again.fps) == (decoded.frames, latents, kind, 8.0)
+
+
+async def test_two_results_side_by_side(implementation: Any) -> None:
+    codec, blobs = implementation.ports.codec, implementation.blobs
+    one, other = blobs.put_tensor(_frames(5)), blobs.put_tensor(255 - _frames(5))
+    same = await codec.compare(one, one)
+    assert (same.identical, same.psnr_db) == (True, None)
+    apart = await codec.compare(one, other)
+    assert not apart.identical and apart.psnr_db is not None and apart.psnr_db < 30
+    shorter = await codec.compare(one, blobs.put_tensor(_frames(1)))
+    assert (shorter.identical, shorter.psnr_db) == (False, None)
+    facts = await codec.probe(ProbeRequest(original=apart.picture, filename="both"))
+    assert facts.kind is MediaKind.IMAGE and facts.width_px > 2 * SIDE
+
+
+async def test_who_makes_the_pixels(implementation: Any) -> None:
+    maker = await implementation.ports.codec.maker()
+    assert maker == await implementation.ports.codec.maker() and maker.preset == implementation.preset.name
