@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +16,19 @@ from llguidance import LLMatcher, LLTokenizer
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from vogue.schemas.errors import EngineError
+from vogue.schemas.errors import EngineError, WeightsMismatch
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
 
 __all__ = ["Form", "Grammars"]
 
-_JSON = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":", "json_allowed_escapes": '"\\n'}
+_JSON: JsonCompileOptions = {
+    "whitespace_flexible": False,
+    "item_separator": ",",
+    "key_separator": ":",
+    "json_allowed_escapes": '"\\n',
+}
 """One way to write each value: without spaces, and without `\\u`, which could spell half a character."""
 # In free text a quote ends it; anywhere else a bracket ends what is open. A letter tells one from the other.
 _LETTER, _QUOTE, _ENDS = "e", '"', ("]", "}")
@@ -90,7 +98,7 @@ class Grammars:
         known = tokenizer.get_vocab_size()
         self._tokenizer = LLTokenizer(tokenizer.to_str(), n_vocab=max(known, vocabulary), eos_token=end_id)
         self._vocabulary = vocabulary
-        self._marks = {mark: tokenizer.token_to_id(mark) for mark in (_LETTER, _QUOTE, *_ENDS)}
+        self._marks = {mark: _token_id(tokenizer, mark) for mark in (_LETTER, _QUOTE, *_ENDS)}
         self._compiled = lru_cache(maxsize=64)(self._compile)
 
     def json(self, schema: Mapping[str, Any]) -> Form:
@@ -107,3 +115,10 @@ class Grammars:
         if matcher.is_error():
             raise EngineError(f"the schema has no grammar: {matcher.get_error()}")
         return matcher
+
+
+def _token_id(tokenizer: Tokenizer, text: str) -> int:
+    found = tokenizer.token_to_id(text)
+    if found is None:
+        raise WeightsMismatch(f"the tokenizer has no token {text!r}; it must be a byte-level one")
+    return int(found)

@@ -36,7 +36,7 @@ class Settings(TypedDict, total=False):
     guidance: float | None
     image_guidance: float | None
     seed: int | None
-    thinking: Thinking | str
+    thinking: Thinking | str | None
     preview_every_steps: int
     self_review: SelfReview | Mapping[str, int] | None
     temperature: float | None

@@ -8,7 +8,7 @@ import logging
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
@@ -299,7 +299,7 @@ async def _run_flow(bench: Bench, lease: Lease) -> None:
         await graph.ainvoke(state, config, context=flow, durability="sync")
         stopped = await graph.aget_state(config)
         if stopped.interrupts:
-            held = digests(prepared_of(stopped.values))
+            held = digests(prepared_of(cast("FlowState", stopped.values)))
             await asyncio.to_thread(bench.thoughts.park, lease, held)
         elif not (await asyncio.to_thread(bench.jobs.get, lease.job_id)).status.final:
             raise ServiceError("the flow came to rest before it delivered anything")

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from vogue.blocking import JobHandle, Vogue
-from vogue.inputs import Settings
 from vogue.schemas.config import Task
 from vogue.schemas.errors import ClarificationNeeded, JobCancelled, ServiceError, VogueError
 from vogue.schemas.jobs import JobStatus
@@ -86,7 +85,8 @@ def run(
             image_guidance=image_guidance,
             negative_prompt=negative,
             seed=seed,
-            **_thoughts(thinking, min_score, max_trials),
+            thinking=thinking,
+            self_review=_self_review(min_score, max_trials),
         )
         if detach:
             session.answer({"job": job.job.model_dump(mode="json")}, lines=[job.id])
@@ -130,15 +130,10 @@ def follow(session: Session, job: JobHandle, output: Path | None, *, cancel_on_i
     session.answer(_document(job, files), lines=[*said, *(str(file) for file in files)])
 
 
-def _thoughts(thinking: Thinking | None, min_score: int | None, max_trials: int | None) -> Settings:
-    """The settings of plan and review that were named."""
-    settings = Settings()
-    if thinking is not None:
-        settings["thinking"] = thinking
-    if min_score is not None or max_trials is not None:
-        named = {"min_score": min_score, "max_trials": max_trials}
-        settings["self_review"] = {name: value for name, value in named.items() if value is not None}
-    return settings
+def _self_review(min_score: int | None, max_trials: int | None) -> dict[str, int] | None:
+    """How the model shall score its result, if either number was named."""
+    given = {"min_score": min_score, "max_trials": max_trials}
+    return {name: value for name, value in given.items() if value is not None} or None
 
 
 def _save(session: Session, job: JobHandle, output: Path | None) -> list[Path]:
