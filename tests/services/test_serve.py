@@ -14,7 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+from langchain_core.messages import ToolMessage
+from mcp import Client
+from PIL import Image
 
+from vogue.lab.agent import converse, transcript
 from vogue.schemas.jobs import EventKind, Job, JobEvent
 from vogue.schemas.presets import get_preset
 
@@ -226,6 +230,33 @@ def test_cancel(client: httpx.Client) -> None:
     job, _ = _finish(client, job_id)
     assert job.status == "cancelled"
     assert 3 <= job.steps_done < 64
+
+
+async def test_agents_come_in_by_mcp(server: Server) -> None:
+    heard: list[float] = []
+
+    async def hear(progress: float, *_: object) -> None:
+        heard.append(progress)
+
+    async with Client(f"{server.url}/mcp", read_timeout_seconds=300) as agent:
+        made = await agent.call_tool("generate", {"instruction": "a red star", "seed": 1}, progress_callback=hear)
+        assert made.structured_content["status"] == "completed"
+        assert {"text", "resource_link", "image"} == {block.type for block in made.content}
+        assert heard == sorted(heard) and len(heard) > made.structured_content["steps_total"]
+        refused = await agent.call_tool("edit", {"instruction": "x", "source": "upload_0123456789abcdef"})
+        assert refused.is_error
+
+
+def test_an_agent_edits_a_clip_in_three_turns(client: httpx.Client, server: Server, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (32, 32), (50 * k, 0, 0)) for k in range(5)]
+    frames[0].save(tmp_path / "star.gif", save_all=True, append_images=frames[1:], duration=125)
+    client.post("/v1/uploads", files={"file": ("star.gif", (tmp_path / "star.gif").read_bytes())}).raise_for_status()
+    messages = converse(server.url)
+    (tmp_path / "transcript").write_text(transcript(messages))
+    made = [one.artifact for one in messages if isinstance(one, ToolMessage) and getattr(one.artifact, "results", ())]
+    assert [report.status for report in made] == ["completed"] * 3
+    sources = [client.get(f"/v1/jobs/{one.job_id}").json()["request"]["visuals"][0]["upload_id"] for one in made]
+    assert sources[1:] == [report.results[0].asset_id for report in made[:2]]
 
 
 @pytest.fixture(scope="module")
