@@ -8,7 +8,7 @@ blurred, since what is seen may have gone through a codec.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,7 +81,7 @@ class Window:
         """Cut boxes of one size around `masks` [F, H, W] out of `clip` [F, H, W, 3], along the tiles of a mosaic."""
         spans = []
         for axis, end in ((2, masks.shape[1]), (1, masks.shape[2])):
-            flat = masks.any(axis=axis)  # [F, side]
+            flat = np.any(masks, axis=axis).reshape(len(masks), -1)  # [F, side]
             low = np.maximum(flat.argmax(axis=1) - _MARGIN_PX, 0) // TILE_PX * TILE_PX
             high = end - flat[:, ::-1].argmax(axis=1) + _MARGIN_PX
             side = min(int((high - low).max()) + TILE_PX - 1, end) // TILE_PX * TILE_PX
@@ -109,7 +109,7 @@ class Window:
 
     def misfit(self, colour: Field, alpha: Field, blurs: Sequence[int]) -> Field:
         """Mean differences in grey levels between candidates [S, F, n, m(, 3)] and what is seen: [len(blurs), S, F]."""
-        drawn = self.under + alpha[..., None] * (colour - self.under)
+        drawn: Field = self.under + alpha[..., None] * (colour - self.under)
         if self.style != "none":
             shown = apply_style((drawn + np.float32(0.5)).astype(np.uint8).reshape(-1, *drawn.shape[2:]), self.style)
             drawn = shown.astype(np.float32).reshape(drawn.shape)
@@ -129,7 +129,7 @@ def shape_looks(window: Window, color: str) -> list[Look]:
     found = []
     few = window.thinned(_SEARCH_FRAMES)
     for shape in SHAPES:
-        at = _by_outline(few, lambda u, v, r, shape=shape: distance(shape, u / r, v / r), shape_unit(shape))
+        at = _by_outline(few, shape)
         paints = {material: shape_paint(shape, color, material) for material in MATERIALS}
         best = min(
             paints, key=lambda material: _misfits(few, paints[material], shape_unit(shape), [at], [_SEARCH_BLUR]).sum()
@@ -166,12 +166,13 @@ def _carried(path: Path, at: Placement, here: Unit, there: Unit) -> Placement:
     return Placement(at.shift_x + off_x * extent, at.shift_y + off_y * extent, scale)
 
 
-def _by_outline(window: Window, depth: Callable[[Field, Field, Field], Field], unit: Unit) -> Placement:
-    """The placement whose outline overlaps the masks best."""
+def _by_outline(window: Window, shape: str) -> Placement:
+    """The placement at which a shape's outline overlaps the masks best."""
     best = Placement()
     for step in _OUTLINE_STEPS:
         trials = _trials(best, step)
-        drawn = depth(*_offsets(window, unit, trials)) <= 0  # [S, F, n, m]
+        u, v, radius = _offsets(window, shape_unit(shape), trials)
+        drawn = distance(shape, u / radius, v / radius) <= 0  # [S, F, n, m]
         both = (drawn & window.mask).sum(axis=(1, 2, 3))
         either = (drawn | window.mask).sum(axis=(1, 2, 3))
         best = trials[int((both / np.maximum(either, 1)).argmax())]

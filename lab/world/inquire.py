@@ -58,8 +58,9 @@ def sample_inquiry(kind: str, seed: int, split: Split = "train", *, video: bool)
     frames = _arrivals(scene) if kind in ORDER_QUESTIONS else render(scene, CLIP_FRAMES if video else 1)
     words = phrasing_split(split)
     media = "video" if video else "picture"
+    options: tuple[str, ...] = ()
     if kind == "caption":
-        asked, answer, options = fill(DESCRIBE, words, rng, media=media), full_caption(scene, rng, video=video), ()
+        asked, answer = fill(DESCRIBE, words, rng, media=media), full_caption(scene, rng, video=video)
     else:
         asked, answer, options = _question(rng, kind, scene, media, words)
     return Inquiry(kind, seed, asked, frames, answer, options, scene)
