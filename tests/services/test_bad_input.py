@@ -50,7 +50,7 @@ BODIES: dict[str, tuple[dict[str, Any], int, str, str | None, str]] = {
     "a path": ({"visuals": [_visual(upload_id="/etc/passwd")]}, 400, "request_invalid", "visuals.0.upload_id", "/etc/passwd"),
     "a url": ({"visuals": [_visual(upload_id="https://example.org/a.png")]}, 400, "request_invalid", "visuals.0.upload_id", "https"),
     "too many visuals": ({"visuals": [_visual(tag=f"image{n}") for n in range(1, 18)]}, 400, "request_invalid", "visuals", "16"),
-    "thinking": ({"thinking": "on"}, 501, "thinking_unavailable", "thinking", "tiny"),
+    "thinking": ({"thinking": "perhaps"}, 400, "request_invalid", "thinking", "auto"),
     "unknown field": ({"instructions": "x"}, 400, "request_invalid", "instructions", "not permitted"),
 }  # fmt: skip
 
