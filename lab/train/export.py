@@ -83,11 +83,11 @@ def _card(run: Path, seed: int) -> str:
         scores = {
             k.removeprefix("eval_"): round(v, 3) for entry in log for k, v in entry.items() if k.startswith("eval_")
         }
-        parameters = CARD_COMMANDS[name]
+        command = CARD_COMMANDS[name].format(minutes=log[-1]["minutes"])
         lines += [
             f"## {name}",
             "",
-            f"- command: `{parameters}`, seed {seed}",
+            f"- command: `{command}`, seed {seed}",
             f"- {log[-1]['step']:.0f} steps in {log[-1]['minutes'] / 60:.2f} hours on two cores of a shared machine",
             f"- held-out scores at the end: {json.dumps(scores)}",
             f"- loss curve: `loss-{name}.png`",
@@ -109,13 +109,12 @@ It knows that world and nothing else: real photographs come out poorly, and it c
 - Files: bfloat16 safetensors; `preset.json` holds every size and setting. The networks run in float32.
 - Evaluation scenes, one in 64 by a hash of their facts, were never drawn in training. Scores of codec and generator are on
   such scenes (96 clips; 24 cases a task, 10 steps); those of the MLLM are on fresh draws of the training distribution.
-- History: settings were changed between sittings, so one unbroken run of the commands gives other weights. Codec: batch 32
-  until step 200, 16 after it; what moves weighs more in the loss from step 1124. Generator: more weight on making than on
-  editing from step 1600. What is in the code is the last of each.
+- History: sittings had different settings, so one unbroken run of the commands gives other weights; docs/training.md of the
+  repository tells what changed when.
 
 """
 CARD_COMMANDS = {
-    "codec": "python -m vogue.lab.train codec --minutes 34",
-    "mllm": "python -m vogue.lab.train mllm --minutes 11",
-    "mmdit": "python -m vogue.lab.train pool && python -m vogue.lab.train mmdit --compile --minutes 74",
+    "codec": "python -m vogue.lab.train codec --minutes {minutes:.0f}",
+    "mllm": "python -m vogue.lab.train mllm --minutes {minutes:.0f}",
+    "mmdit": "python -m vogue.lab.train pool --cases 32000 && python -m vogue.lab.train mmdit --compile --minutes {minutes:.0f}",
 }

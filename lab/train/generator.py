@@ -14,7 +14,7 @@ from vogue.schemas.config import Preset
 
 from .labels import ATTRIBUTES, NUM_PLACES
 
-__all__ = ["Generator", "reading_loss"]
+__all__ = ["Generator", "reading_loss", "reading_right"]
 
 CLASSES: Final = tuple(len(values) + 1 for values in ATTRIBUTES.values())
 PLACE_WEIGHT = 0.5
@@ -66,3 +66,13 @@ def reading_loss(reading: Tensor, labels: Tensor, places: Tensor) -> Tensor:
     seen = labels[..., :1] > 0
     off = F.smooth_l1_loss(where * seen, places * seen)
     return torch.stack(names).mean() + PLACE_WEIGHT * off
+
+
+def reading_right(reading: Tensor, labels: Tensor) -> dict[str, float]:
+    """Share of the patches with a subject whose attribute is named rightly, of a reading as in `reading_loss`."""
+    seen = labels[..., 0] > 0
+    logits = reading.float().split((*CLASSES, NUM_PLACES), dim=-1)
+    return {
+        name: float((one.argmax(-1) == labels[..., index])[seen].float().mean())
+        for index, (name, one) in enumerate(zip(ATTRIBUTES, logits, strict=False))
+    }

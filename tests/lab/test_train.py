@@ -17,7 +17,7 @@ from vogue.lab.train.budget import Budget, learning_rate_factor
 from vogue.lab.train.codec import CodecTask, DecoderTask, clip_pool, measure_latents, reshape_canvas, to_pixels
 from vogue.lab.train.curve import read_log
 from vogue.lab.train.export import split_generator
-from vogue.lab.train.generator import Generator, reading_loss
+from vogue.lab.train.generator import CLASSES, Generator, reading_loss, reading_right
 from vogue.lab.train.labels import ATTRIBUTES, label
 from vogue.lab.train.mmdit import flow_loss, sample_sigmas
 from vogue.lab.train.optim import Optimizers
@@ -185,6 +185,16 @@ def test_labels_say_what_each_patch_shows() -> None:
     assert labels[0, 1, 1].tolist() == named and labels[-1, 1, 3].tolist() == named
     assert not labels[0, :, 3].any() and not labels[-1, :, 0].any()
     assert places[0, 1, 1].tolist() == [0.0, 0.0, 0.75]
+
+
+def test_a_right_reading_is_told_from_a_wrong_one() -> None:
+    labels, _ = label(Scene("navy", "none", (Subject("star", "red", "plain", "large", 24.0, 24.0, "right"),)), 17)
+    facts = torch.from_numpy(labels).flatten(0, 2)[None].long()  # [1, N, attributes]
+    exact = [torch.nn.functional.one_hot(facts[..., index], count) for index, count in enumerate(CLASSES)]
+    reading = torch.cat([*exact, torch.zeros(*facts.shape[:2], 3)], dim=-1).float()
+    assert set(reading_right(reading, facts).values()) == {1.0}
+    reading[..., : CLASSES[0]] = reading[..., : CLASSES[0]].roll(1, dims=-1)
+    assert reading_right(reading, facts) == {"shape": 0.0, "color": 1.0, "material": 1.0, "motion": 1.0}
 
 
 def test_nobody_is_in_an_empty_scene() -> None:
