@@ -88,7 +88,7 @@ class SessionService:
         if request.parent:
             require_turn(session, request.parent, "parent")
         assets = {one.tag: one.asset for one in session.assets}
-        given, brought = await self._bring(request, assets)
+        given, brought = await self._bring(request, assets, await asyncio.to_thread(self._store.tags, session_id))
         found = refer(request.instruction, _known(session, assets), _last(session, parent or None), given, request.task)
         inputs = tuple(
             TurnVisual(
@@ -154,9 +154,13 @@ class SessionService:
         return await asyncio.to_thread(self._store.turn_of, draft.session_id, job.id)
 
     async def _bring(
-        self, request: TurnRequest, assets: dict[str, Asset]
+        self, request: TurnRequest, assets: dict[str, Asset], taken: set[str]
     ) -> tuple[builtins.list[Given], dict[str, str]]:
-        """The explicit inputs by tag. What is new to the session gets the next tag of its kind, and is added to `assets`."""
+        """The explicit inputs by tag. What is new to the session gets the next tag of its kind, and is added to `assets`.
+
+        Args:
+            taken: tags that were given before.
+        """
         given, brought = [], {}
         tags = {asset.id: tag for tag, asset in assets.items()}
         for one in request.inputs:
@@ -166,10 +170,11 @@ class SessionService:
             if one.upload_id not in tags:
                 asset = (await self._jobs.asset(one.upload_id)).asset
                 count = 1 + max(
-                    (int(tag.removeprefix(asset.kind)) for tag in assets if tag.startswith(asset.kind)), default=0
+                    (int(tag.removeprefix(asset.kind)) for tag in taken if tag.startswith(asset.kind)), default=0
                 )
                 tag = tags[asset.id] = f"{asset.kind}{count}"
                 assets[tag], brought[tag] = asset, asset.id
+                taken.add(tag)
             given.append(Given(tags[one.upload_id], one.role))
         return given, brought
 

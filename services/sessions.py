@@ -61,6 +61,12 @@ class SessionStore:
         with self._database.reading() as db:
             return _load(db, session_id), int(_row(db, session_id)["revision"])
 
+    def tags(self, session_id: str) -> set[str]:
+        """Every tag that was given to a file, also of those deleted since: none is given twice."""
+        with self._database.reading() as db:
+            rows = db.execute("SELECT tag FROM session_assets WHERE session_id = ?", (session_id,)).fetchall()
+        return {row["tag"] for row in rows}
+
     def newest(self, limit: int, before: str | None = None) -> list[SessionSummary]:
         """Sessions, newest first, starting below the session `before`."""
         with self._database.reading() as db:

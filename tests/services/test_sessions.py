@@ -73,6 +73,15 @@ async def test_files_that_are_brought_in_get_tags(house: Any) -> None:
     assert tags == ["image1", "video1", "turn1", "turn2", "turn3", "turn4"]
 
 
+async def test_the_tag_of_a_deleted_file_is_not_given_again(house: Any) -> None:
+    session = await begin(house)
+    first, second = await upload(house), await upload(house, value=7)
+    for picture, tag in ((first, "image1"), (second, "image2")):
+        turn = await say(house, session, "make it blue", inputs=(TurnInput(upload_id=picture, role=Role.SOURCE),))
+        assert read(turn) == [(tag, "source")]
+        await house.orchestrator.delete_asset(picture)
+
+
 async def test_undo_branch_and_the_start(house: Any) -> None:
     session, sessions = await begin(house), house.orchestrator.sessions
     await say(house, session, "a red star")
