@@ -1,7 +1,8 @@
 """The MCP server as a part of the gateway. The gateway finds it by the entry-point group `vogue.doors` and imports nothing of it.
 
-The tools speak to the gateway's own application inside the process, with the key of whoever called. Each HTTP request gets a
-session manager of its own: nothing is shared between requests, so there is nothing to start, to stop or to share among replicas.
+The tools speak to the gateway's own application inside the process. The server has no keys; an `authorization` header, which a
+proxy in front of it may check, is passed on. Each HTTP request gets a session manager of its own: nothing is shared between
+requests, so there is nothing to start, to stop or to share among replicas.
 """
 
 from __future__ import annotations

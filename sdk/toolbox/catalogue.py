@@ -79,7 +79,6 @@ TOOLS: tuple[Tool, ...] = (
         arguments.Question,
         reports.JobReport,
         work.understand,
-        reads_only=True,
     ),
     Tool(
         "plan",

@@ -27,7 +27,7 @@ from vogue.testing import FakeServer
 
 TOOLS = ["generate", "edit", "understand", "plan", "decide_plan", "submit_generate", "submit_edit"]
 TOOLS += ["get_job", "cancel_job", "list_assets"]
-READS_ONLY = {"understand", "get_job", "list_assets"}
+READS_ONLY = {"get_job", "list_assets"}
 
 
 class World(NamedTuple):
