@@ -60,7 +60,7 @@ class AppConfig(Contract):
     weights_dir: Path | None = None
     device: str = "cpu"
     hosts: tuple[str, ...] = ()
-    """Names under which the gateway is reached beside this machine's own; `/mcp` refuses requests for any other."""
+    """Names under which the gateway is reached beside this machine's own; it refuses requests for any other."""
     understanding: DeploymentConfig = Field(default_factory=lambda: _engine(2))
     connector: DeploymentConfig = Field(default_factory=_engine)
     denoiser: DeploymentConfig = DeploymentConfig(threads=2, max_ongoing_requests=1024)

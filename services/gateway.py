@@ -25,6 +25,7 @@ from .delivery import deliver
 from .doors import add_doors
 from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_errors
 from .openai import COUNTED_HERE, Office, serve_openai
+from .origins import OriginGuard
 from .session_http import serve_replays, serve_sessions
 from .uploads import receive_upload
 
@@ -63,13 +64,14 @@ def build_http(
     """The application: errors first, then jobs, assets, health, and the doors that other rooms add.
 
     Args:
-        hosts: names under which it is reached beside this machine's own, for doors that check them.
+        hosts: names under which it is reached beside this machine's own; requests for any other are refused.
         media_retention_s: at what age finished jobs and uploads are deleted, so that answers can say when.
     """
     app = FastAPI(title="VOGUE", version="1", docs_url=None, redoc_url=None, responses=ERROR_RESPONSES)
     describe_errors(app)
     answer_errors(app)
     app.add_middleware(BoundedBody, counted_elsewhere=("/v1/uploads", *COUNTED_HERE))
+    app.add_middleware(OriginGuard, hosts=hosts)
     _serve_jobs(app, orchestrator)
     _serve_assets(app, orchestrator, blobs, preset)
     serve_sessions(app, orchestrator.sessions, blobs)

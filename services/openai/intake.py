@@ -92,12 +92,16 @@ async def read_body(request: Request, office: Office, files: Collection[str] = (
 
 async def _read_json(request: Request) -> dict[str, Any]:
     raw = bytearray()
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     async for chunk in request.stream():
         raw += chunk
         if len(raw) > MAX_TEXT_BYTES:
             raise LimitExceeded(
                 f"the request body is larger than {MAX_TEXT_BYTES} bytes; upload large files to /v1/files"
             )
+    if raw and content_type != "application/json":
+        # A browser sends other types to any server without asking it first.
+        raise RequestInvalid(f"the body is {content_type or 'of no type'}; send it as application/json")
     try:
         value = json.loads(raw or b"{}", parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

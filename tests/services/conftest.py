@@ -84,7 +84,7 @@ def client_of(house: House) -> httpx.AsyncClient:
 
     app = build_http(house.orchestrator, readiness, house.blobs, house.preset)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://vogue")
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000")
 
 
 @pytest.fixture

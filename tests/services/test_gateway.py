@@ -119,7 +119,7 @@ async def test_a_full_queue_says_when_to_come_back(tmp_path: Any, new_house: Any
         return {"denoiser": False}
 
     app = build_http(house.orchestrator, nobody, house.blobs, house.preset)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vogue") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000") as client:
         assert (await client.post("/v1/jobs", json=BODY)).status_code == 201
         answer = await client.post("/v1/jobs", json=BODY)
         assert answer.status_code == 429
