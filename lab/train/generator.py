@@ -53,7 +53,7 @@ class Generator(nn.Module):
         return read
 
     # Outside of what is compiled, since a compiled block may not write to lists.
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _keep(self, block: nn.Module, given: Any, result: tuple[Tensor, Tensor]) -> None:
         if self.training:
             self._halfway.append(result[0])

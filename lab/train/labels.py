@@ -54,7 +54,7 @@ def label(scene: Scene, num_frames: int) -> tuple[NDArray[np.int8], NDArray[np.f
     return labels, places
 
 
-def _grouped(values: NDArray[np.floating]) -> NDArray[np.floating]:  # type: ignore[type-arg]
+def _grouped(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Means over the first frame alone, then over groups of four."""
     rest = values[1:].reshape(-1, GROUP, *values.shape[1:]).mean(1)
     return np.concatenate([values[:1], rest])
