@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -33,23 +34,32 @@ class Housekeeper:
     def __init__(self, jobs: JobStore, removal: Removal, blobs: BlobStore, config: OrchestratorConfig) -> None:
         self._jobs, self._removal, self._blobs, self._config = jobs, removal, blobs, config
         self._doomed: set[str] = set()
+        self._lock = threading.Lock()
+        """Held by whoever reads or changes `_doomed`: requests to delete come on several threads."""
 
     async def run(self) -> None:
         """Keep house for ever."""
         swept_s = time.monotonic()
         while True:
             await asyncio.sleep(min(_ROUND_S, self._config.sweep_every_s))
-            await asyncio.to_thread(self.expire)
-            await asyncio.to_thread(self.clear)
-            if time.monotonic() - swept_s >= self._config.sweep_every_s:
-                freed = await asyncio.to_thread(self.sweep)
-                logger.info("swept %d bytes", freed)
-                swept_s = time.monotonic()
+            try:
+                await asyncio.to_thread(self.expire)
+                await asyncio.to_thread(self.clear)
+                if time.monotonic() - swept_s >= self._config.sweep_every_s:
+                    freed = await asyncio.to_thread(self.sweep)
+                    logger.info("swept %d bytes", freed)
+                    swept_s = time.monotonic()
+            except Exception:
+                logger.exception("a round of housekeeping failed; the next one tries again")
 
     def delete(self, remove: Callable[[str], set[str]], what: str) -> None:
         """Delete a job or a file now, and what it held as soon as nothing needs it."""
-        self._doomed |= remove(what)
+        self._doom(remove(what))
         self.clear()
+
+    def _doom(self, sha256s: set[str]) -> None:
+        with self._lock:
+            self._doomed |= sha256s
 
     def delete_job(self, job_id: str) -> None:
         """See `Removal.delete_job`."""
@@ -67,22 +77,29 @@ class Housekeeper:
         for remove, ids in ((self._removal.delete_job, jobs), (self._removal.delete_asset, uploads)):
             for one in ids:
                 try:
-                    self._doomed |= remove(one)
+                    self._doom(remove(one))
                 except SessionError as error:
                     logger.info("%s does not expire yet: %s", one, error)
 
     def clear(self) -> int:
         """Free the blobs of what was deleted; those that are too young, or needed, wait for the next round."""
-        if not self._doomed:
-            return 0
-        freed = self._blobs.sweep(self._jobs.kept_digests(), self._age_s(_UPLOAD_S), only=frozenset(self._doomed))
-        self._doomed = {sha256 for sha256 in self._doomed if self._blobs.path_of(sha256).exists()}
-        self._doomed -= self._jobs.kept_digests()
-        return freed
+        with self._lock:
+            if not self._doomed:
+                return 0
+            freed, kept = self._free(_UPLOAD_S, frozenset(self._doomed))
+            self._doomed = {one for one in self._doomed - kept if self._blobs.path_of(one).exists()}
+            return freed
 
     def sweep(self) -> int:
         """Free whatever nobody refers to; returns how many bytes that were."""
-        return self._blobs.sweep(self._jobs.kept_digests(), self._age_s(self._config.blob_retention_s))
+        return self._free(self._config.blob_retention_s)[0]
+
+    def _free(self, least_s: float, only: frozenset[str] | None = None) -> tuple[int, set[str]]:
+        """How many bytes became free, and the digests of what is kept."""
+        # In this order: what a job that ends between the two lines has made is either too young or kept already.
+        age_s = self._age_s(least_s)
+        kept = self._jobs.kept_digests()
+        return self._blobs.sweep(kept, age_s, only=only), kept
 
     def _age_s(self, least_s: float) -> float:
         oldest = self._jobs.oldest_open_s()

@@ -64,9 +64,7 @@ class OrchestratorService:
         self._database = database
         self._jobs = JobStore(database)
         self._pages = Pages(database)
-        self._pages = Pages(database)
         self._leases = LeaseTable(database)
-        self._housekeeper = Housekeeper(self._jobs, Removal(database), blobs, config)
         self._thoughts = ThoughtTable(database, self._leases)
         self._housekeeper = Housekeeper(self._jobs, Removal(database), blobs, config)
         self._news = News()
@@ -248,6 +246,8 @@ class OrchestratorService:
         """Ask a job to stop; a job that is over stays as it is."""
         job = await asyncio.to_thread(self._jobs.request_cancel, job_id)
         self._news.tell(job_id, over=job.status.final)
+        if job.status.final:
+            self._news.tell_everybody()  # whoever waited behind it has moved up
         if job_id in self._workers:
             self._workers[job_id][1].set()
         return job
@@ -264,7 +264,7 @@ class OrchestratorService:
         if job.status is JobStatus.WAITING and decision.approved and decision.plan is not None:
             await self._check_plan(job, decision.plan)
         job = await asyncio.to_thread(self._thoughts.decide, job_id, decision)
-        self._news.tell(job_id)
+        self._news.tell(job_id, over=job.status.final)
         self._wake.set()
         return job
 
@@ -288,14 +288,25 @@ class OrchestratorService:
         """Put workers on jobs, at most so many at once."""
         while True:
             self._wake.clear()
-            free = len(self._workers) < self._config.max_running_jobs
-            lease = await asyncio.to_thread(self._leases.take, self._owner, self._config.lease_ttl_s) if free else None
-            if lease is not None:
-                self._put_to_work(lease)
-                self._news.tell_everybody()  # whoever waits has moved up
-                continue
+            try:
+                if await self._hand_out_one():
+                    continue
+            except Exception:
+                # A disk that is full now may have room in a moment: jobs wait for that, and not for a restart.
+                logger.exception("no job could be handed out; trying again")
             # Leases of dead workers run out without anybody saying so.
             await _set_within(self._wake, min(1.0, self._config.lease_ttl_s / 2))
+
+    async def _hand_out_one(self) -> bool:
+        """Put a worker on the next job, if there is one and room for it."""
+        if len(self._workers) >= self._config.max_running_jobs:
+            return False
+        lease = await asyncio.to_thread(self._leases.take, self._owner, self._config.lease_ttl_s)
+        if lease is None:
+            return False
+        self._put_to_work(lease)
+        self._news.tell_everybody()  # whoever waits has moved up
+        return True
 
     def _put_to_work(self, lease: Lease) -> None:
         nudge = asyncio.Event()

@@ -14,6 +14,7 @@ import pytest
 from vogue.schemas.config import Role
 from vogue.schemas.errors import AssetNotFound, EngineError, JobCancelled, LimitExceeded, ServiceOverloaded
 from vogue.schemas.jobs import EventKind, JobStatus, Stage
+from vogue.schemas.plan import PlanDecision
 from vogue.schemas.ports import Denoiser
 from vogue.schemas.references import MediaKind
 from vogue.schemas.requests import GenerationRequest, VisualInput
@@ -127,6 +128,26 @@ async def test_cancel_reaches_the_denoiser_and_ends_the_job(tmp_path: Path, new_
     assert (await house.orchestrator.cancel(job.id)).status is JobStatus.CANCELLED
     with pytest.raises(JobCancelled):
         await house.orchestrator.resume(job.id)
+    await house.orchestrator.close()
+
+
+async def test_a_cancel_moves_the_others_up_and_tells_them(tmp_path: Path, new_house: Any) -> None:
+    house = new_house.build(tmp_path)
+    first, second = [await house.orchestrator.submit(REQUEST) for _ in range(2)]
+    listener = house.orchestrator._news.listen(second.id)
+    await house.orchestrator.cancel(first.id)
+    assert listener.is_set()
+    await house.orchestrator.close()
+
+
+async def test_a_rejected_plan_is_an_end(tmp_path: Path, new_house: Any) -> None:
+    house = new_house.build(tmp_path)
+    job = await house.orchestrator.submit(REQUEST)
+    with house.orchestrator._database.transaction() as db:
+        db.execute("UPDATE jobs SET status = ?", (JobStatus.WAITING.value,))
+    listener = house.orchestrator._news.listen(job.id, end_only=True)
+    await house.orchestrator.decide(job.id, PlanDecision(approved=False))
+    assert listener.is_set()
     await house.orchestrator.close()
 
 
