@@ -9,7 +9,8 @@ from vogue.schemas.config import Preset, Role
 from vogue.schemas.errors import AssetNotFound, ReplayMismatch, RequestInvalid
 from vogue.schemas.jobs import Asset
 from vogue.schemas.recipes import Maker, Recipe, RecipeInput, ReplayRequest
-from vogue.schemas.requests import GenerationRequest, JobSpec, Thinking, VisualInput
+from vogue.schemas.requests import GenerationRequest, JobSpec, Thinking
+from vogue.schemas.wire import validate
 
 __all__ = ["differences", "input_ids", "missing", "refusal", "replayed"]
 
@@ -37,7 +38,7 @@ def replayed(recipe: Recipe, ids: Mapping[str, str], assets: Mapping[str, Asset]
     """The request that asks for exactly what the recipe says.
 
     Raises:
-        RequestInvalid: a picture in place of a clip, or the other way round.
+        RequestInvalid: a picture in place of a clip, or the other way round; or a recipe that no request can ask for.
     """
     for one in recipe.inputs:
         if assets[ids[one.tag]].kind is not one.kind:
@@ -46,20 +47,22 @@ def replayed(recipe: Recipe, ids: Mapping[str, str], assets: Mapping[str, Asset]
     spec = recipe.spec
     # The shape of a result follows its source, which may be another one now.
     guided = any(one.role in (Role.SOURCE, Role.FIRST_FRAME) for one in recipe.inputs)
-    return GenerationRequest(
-        instruction=spec.instruction,
-        task=spec.task,
-        visuals=tuple(VisualInput(tag=one.tag, role=one.role, upload_id=ids[one.tag]) for one in recipe.inputs),
-        negative_prompt=spec.negative_prompt,
-        height_px=None if guided else spec.height_px,
-        width_px=None if guided else spec.width_px,
-        num_frames=spec.num_frames,
-        steps=spec.steps,
-        guidance=spec.guidance,
-        image_guidance=spec.image_guidance,
-        seed=spec.seed,
-        thinking=Thinking.OFF,
-    )
+    fields = {
+        "instruction": spec.instruction,
+        "task": spec.task,
+        "visuals": [{"tag": one.tag, "role": one.role, "upload_id": ids[one.tag]} for one in recipe.inputs],
+        "negative_prompt": spec.negative_prompt,
+        "height_px": None if guided else spec.height_px,
+        "width_px": None if guided else spec.width_px,
+        "num_frames": spec.num_frames,
+        "steps": spec.steps,
+        "guidance": spec.guidance,
+        "image_guidance": spec.image_guidance,
+        "seed": spec.seed,
+        "thinking": Thinking.OFF,
+    }
+    # A recipe comes from outside, and its spec allows what no request may ask for.
+    return validate(GenerationRequest, fields)
 
 
 def differences(

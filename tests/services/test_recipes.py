@@ -19,6 +19,7 @@ from vogue.schemas.jobs import Job, JobStatus
 from vogue.schemas.plan import Plan, PlanStep
 from vogue.schemas.recipes import MAX_RECIPE_BYTES, Recipe, ReplayRequest, dump_recipe, load_recipe
 from vogue.schemas.requests import JobSpec, VisualInput
+from vogue.services.replaying import replayed
 
 SPEC = JobSpec(
     task=Task.T2V,
@@ -110,6 +111,14 @@ async def test_what_would_differ_is_told_and_refused(house: Any) -> None:
         replay = await house.orchestrator.replay(ReplayRequest(recipe=strange, anyway=True))
         assert len(replay.differences) == 1
         await house.finish(replay.job.id)
+
+
+def test_a_recipe_that_no_request_can_ask_for_is_a_request_error() -> None:
+    for field, value in (("steps", 0), ("instruction", "")):
+        strange = Recipe(spec=SPEC.model_copy(update={field: value}))
+        with pytest.raises(RequestInvalid) as caught:
+            replayed(strange, {}, {})
+        assert caught.value.param == field
 
 
 async def test_missing_inputs_are_asked_for(house: Any) -> None:
