@@ -17,9 +17,9 @@ from vogue.schemas.requests import GenerationRequest, Thinking
 from vogue.schemas.wire import validate
 
 from . import translate
-from .intake import Body, Input, Office, once_of, read_body, submit, take_in
+from .intake import Body, Input, Office, once_of, read_body, submit, taken_in
 from .requests import ChatRequest
-from .waiting import failure_of, finished, unless_gone
+from .waiting import failure_of, finished, first_result, unless_gone
 from .wishes import Wish, wish_of
 
 __all__ = ["serve_chat"]
@@ -39,8 +39,9 @@ async def _begin(request: Request, office: Office, body: Body, wanted: ChatReque
     wish = wish_of(wanted)
     inputs = [Input(one.field, one.reference, one.role, one.tag) for one in wish.mentions]
     inputs += [Input(f"visuals.{n}", one.reference, one.role, one.tag) for n, one in enumerate(wanted.visuals)]
-    given = await take_in(request, office, inputs)
-    return await submit(office, _wanted(wish, wanted, given, office), wanted, given, once)
+    async with taken_in(request, office, inputs) as given:
+        return await submit(office, _wanted(wish, wanted, given, office), wanted, given, once)
+    raise VogueError("the request ended before its job was queued")
 
 
 def _wanted(wish: Wish, wanted: ChatRequest, given: list[translate.Given], office: Office) -> GenerationRequest:
@@ -67,7 +68,7 @@ def _told(request: Request, job: Job) -> str:
     """What a finished job has to say: its answer, or links to what it made."""
     if not job.spec.task.makes_media:
         return job.answer or ""
-    asset = job.assets[0]
+    asset = first_result(job)
     url = request.url_for("asset_content", asset_id=asset.id)
     said = " ".join(job.request.instruction.split()).replace("[", "(").replace("]", ")")
     return f"{'' if asset.kind == 'video' else '!'}[{said[:200]}]({url})"
@@ -96,7 +97,7 @@ async def _whole(request: Request, office: Office, job: Job, keeps: bool) -> JSO
     """The answer in one piece. A job nobody waits for is cancelled, unless the caller said that it will ask again (`keeps`)."""
     try:
         if keeps:
-            (over,) = await finished(office.orchestrator, [job])
+            (over,) = await finished(office.orchestrator, [job], keeps=True)
         else:
             async with unless_gone(request):
                 (over,) = await finished(office.orchestrator, [job])

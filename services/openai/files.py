@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, Query, Request, Response
 
-from vogue.schemas.errors import RequestInvalid
+from vogue.schemas.errors import RequestInvalid, VogueError
 from vogue.schemas.queries import PageQuery
 
 from ..delivery import deliver
-from .intake import Input, Office, read_body, take_in
+from .intake import Input, Office, read_body, taken_in
 from .objects import file_object, model_object, page_object
 from .translate import check_model
 
@@ -37,8 +37,9 @@ def serve_files(app: FastAPI, office: Office) -> None:
         if body.values:
             unknown = sorted(body.values)[0]
             raise RequestInvalid(f"{unknown} is not supported for files; leave it out", param=unknown)
-        (given,) = await take_in(request, office, [Input("file", body.files[0])])
-        return await described(given.asset.id)
+        async with taken_in(request, office, [Input("file", body.files[0])]) as (given,):
+            return await described(given.asset.id)
+        raise VogueError("the request ended before its file was there")
 
     async def described(file_id: str) -> dict[str, Any]:
         return file_object(await office.orchestrator.asset(file_id), office.retention_s)

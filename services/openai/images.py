@@ -15,9 +15,9 @@ from vogue.schemas.wire import validate
 
 from . import translate
 from .fields import size_of
-from .intake import Body, Input, Office, once_of, read_body, submit, take_in
+from .intake import Body, Input, Office, forget, once_of, read_body, submit, taken_in
 from .requests import ImageRequest
-from .waiting import finished, unless_gone
+from .waiting import finished, first_result, unless_gone
 
 __all__ = ["serve_images"]
 
@@ -29,30 +29,33 @@ async def _make(request: Request, office: Office, body: Body, wanted: ImageReque
     translate.check_model(wanted.model, office.preset)
     once = once_of(request, body)
     translate.shape_of(wanted, office.preset)
-    jobs: list[Job] = []
     first = await office.orchestrator.submitted(once) if once is not None else None
     # The inputs of a repeated request are there already; under the same key, submitting gives the first jobs again.
     known = [Input("image", one.upload_id, one.role, one.tag) for one in first.request.visuals] if first else None
-    given = await take_in(request, office, known if known is not None else inputs)
+    async with taken_in(request, office, known if known is not None else inputs) as given:
+        made = [translate.picture(wanted, given, office.preset, index) for index in range(wanted.n or 1)]
+        jobs = [await submit(office, made[0], wanted, given, once)]
+    # From here on the inputs belong to a job, and under a key its owner comes back for it.
     async with contextlib.AsyncExitStack() as stack:
         if once is None:
             await stack.enter_async_context(unless_gone(request))
         try:
-            for index in range(wanted.n or 1):
-                made = translate.picture(wanted, given, office.preset, index)
-                jobs.append(await submit(office, made, wanted, given, once, index))
+            for index in range(1, len(made)):
+                jobs.append(await submit(office, made[index], wanted, given, once, index))
         except VogueError:
-            for job in jobs:
-                await office.orchestrator.cancel(job.id)
+            if once is None:
+                for job in jobs:
+                    await office.orchestrator.cancel(job.id)
+                await forget(office, given)
             raise
-        return await finished(office.orchestrator, jobs)
+        return await finished(office.orchestrator, jobs, keeps=once is not None)
     raise VogueError("the request ended before its pictures were there")
 
 
 async def _answer(request: Request, office: Office, wanted: ImageRequest, jobs: list[Job]) -> dict[str, Any]:
     data = []
     for job in jobs:
-        asset = job.assets[0]
+        asset = first_result(job)
         entry: dict[str, Any] = {"asset_id": asset.id, "job_id": job.id, "seed": job.spec.seed}
         if wanted.response_format == "url":
             entry["url"] = str(request.url_for("asset_content", asset_id=asset.id))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
@@ -27,7 +27,18 @@ from .references import DataUrl, KnownId, parse_reference, refuse_url
 from .requests import Knobs
 from .translate import Given, renamed
 
-__all__ = ["MAX_TEXT_BYTES", "Body", "Input", "Office", "once_of", "read_body", "result_of", "submit", "take_in"]
+__all__ = [
+    "MAX_TEXT_BYTES",
+    "Body",
+    "Input",
+    "Office",
+    "forget",
+    "once_of",
+    "read_body",
+    "result_of",
+    "submit",
+    "taken_in",
+]
 
 MAX_TEXT_BYTES = 32 * 1024 * 1024
 """A JSON body, or the text of a form: data URLs need room."""
@@ -131,8 +142,11 @@ def once_of(request: Request, body: Body) -> Idempotency | None:
     return Idempotency(key=key, fingerprint=body.fingerprint)
 
 
-async def take_in(request: Request, office: Office, inputs: Sequence[Input]) -> list[Given]:
+@contextlib.asynccontextmanager
+async def taken_in(request: Request, office: Office, inputs: Sequence[Input]) -> AsyncIterator[list[Given]]:
     """Inputs as assets: files and data URLs are stored and looked at, ids looked up.
+
+    What came with a request that is refused within the block is not kept, since its owner never learns the ids.
 
     Raises:
         MediaUnreadable: something that is neither a picture nor a clip.
@@ -142,15 +156,31 @@ async def take_in(request: Request, office: Office, inputs: Sequence[Input]) -> 
     most = office.preset.limits.max_visuals
     if len(inputs) > most:
         raise LimitExceeded(f"{len(inputs)} inputs were given, and at most {most} are accepted", param=inputs[0].field)
-    given = []
-    for one in inputs:
-        try:
-            asset = await _asset(request, office, one)
-        except VogueError as error:
-            raise type(error)(error.message, param=one.field, retry_after_s=error.retry_after_s) from error
-        fresh = isinstance(one.source, Received) or (isinstance(one.source, str) and one.source[:5].lower() == "data:")
-        given.append(Given(one.field, asset, one.role, one.tag, fresh))
-    return given
+    given: list[Given] = []
+    try:
+        for one in inputs:
+            given.append(await _given(request, office, one))
+        yield given
+    except VogueError:
+        await forget(office, given)
+        raise
+
+
+async def forget(office: Office, given: Sequence[Given]) -> None:
+    """Delete what came with the request itself, unless a job at work reads it."""
+    for one in given:
+        if one.fresh:
+            with contextlib.suppress(SessionError):
+                await office.orchestrator.delete_asset(one.asset.id)
+
+
+async def _given(request: Request, office: Office, one: Input) -> Given:
+    try:
+        asset = await _asset(request, office, one)
+    except VogueError as error:
+        raise type(error)(error.message, param=one.field, retry_after_s=error.retry_after_s) from error
+    fresh = isinstance(one.source, Received) or (isinstance(one.source, str) and one.source[:5].lower() == "data:")
+    return Given(one.field, asset, one.role, one.tag, fresh)
 
 
 async def _asset(request: Request, office: Office, one: Input) -> Asset:
@@ -201,17 +231,10 @@ async def submit(
     once: Idempotency | None,
     index: int = 0,
 ) -> Job:
-    """Queue a job; errors speak of the fields that the caller wrote. Several jobs of one request differ in their `index`.
-
-    What came with a request that is refused is not kept, since its owner never learns the ids.
-    """
+    """Queue a job; errors speak of the fields that the caller wrote. Several jobs of one request differ in their `index`."""
     try:
         return await office.orchestrator.submit(wanted, _numbered(once, index))
     except VogueError as error:
-        for one in given:
-            if one.fresh:
-                with contextlib.suppress(SessionError):
-                    await office.orchestrator.delete_asset(one.asset.id)
         raise renamed(error, knobs, given) from error
 
 

@@ -18,7 +18,7 @@ from vogue.schemas.wire import validate
 from ..delivery import deliver
 from ..forms import Received
 from . import translate
-from .intake import Body, Input, Office, once_of, read_body, result_of, submit, take_in
+from .intake import Body, Input, Office, once_of, read_body, result_of, submit, taken_in
 from .objects import page_object, poll_after_ms, video_object
 from .requests import VideoRequest
 
@@ -66,8 +66,8 @@ async def _make(request: Request, office: Office, body: Body, inputs: list[Input
         return await _answer(office, first)
     more = [Input(f"visuals.{n}", one.reference, one.role, one.tag) for n, one in enumerate(wanted.visuals)]
     translate.shape_of(wanted, office.preset)  # what is wrong with the words shows before any file is looked at
-    given = await take_in(request, office, [*inputs, *more])
-    job = await submit(office, translate.video(wanted, given, office.preset), wanted, given, once)
+    async with taken_in(request, office, [*inputs, *more]) as given:
+        job = await submit(office, translate.video(wanted, given, office.preset), wanted, given, once)
     return await _answer(office, job)
 
 

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 
 from fastapi import Request
 
-from vogue.schemas.errors import JobCancelled, VogueError, error_from_body
-from vogue.schemas.jobs import ErrorInfo, Job, JobStatus
+from vogue.schemas.errors import AssetNotFound, JobCancelled, VogueError, error_from_body
+from vogue.schemas.jobs import Asset, ErrorInfo, Job, JobStatus
 from vogue.schemas.ports import Orchestrator
 
-__all__ = ["failure_of", "finished", "unless_gone"]
+__all__ = ["failure_of", "finished", "first_result", "unless_gone"]
 
 
 def failure_of(job: Job) -> VogueError:
@@ -23,11 +23,25 @@ def failure_of(job: Job) -> VogueError:
     return error_from_body(info.body())
 
 
-async def finished(orchestrator: Orchestrator, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs once they have delivered.
+def first_result(job: Job) -> Asset:
+    """What a finished job has made.
 
     Raises:
-        VogueError: what the first one that failed failed of; the others are cancelled.
+        AssetNotFound: it was deleted.
+    """
+    if not job.assets:
+        raise AssetNotFound(f"what the job {job.id} made was deleted; ask for it anew, under another idempotency key")
+    return job.assets[0]
+
+
+async def finished(orchestrator: Orchestrator, jobs: Sequence[Job], keeps: bool = False) -> list[Job]:
+    """The jobs once they have delivered.
+
+    Args:
+        keeps: whether the caller has said that it will ask again, so that jobs go on without anybody who waits.
+
+    Raises:
+        VogueError: what the first one that failed failed of; the others are cancelled, unless `keeps`.
     """
 
     async def end(job: Job) -> Job:
@@ -45,7 +59,7 @@ async def finished(orchestrator: Orchestrator, jobs: Sequence[Job]) -> list[Job]
         for one in waiting:
             one.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        for job in jobs:
+        for job in () if keeps else jobs:
             with contextlib.suppress(VogueError):
                 await orchestrator.cancel(job.id)
         raise

@@ -184,6 +184,20 @@ def test_the_same_key_gives_the_first_pictures(start: Callable[..., Any]) -> Non
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
 
 
+def test_a_repeated_request_whose_pictures_were_deleted(start: Callable[..., Any]) -> None:
+    server = start()
+    client = server.client()
+    made = client.images.generate(prompt="stars", extra_headers=KEY)
+    talk: Any = {"model": "tiny", "messages": [{"role": "user", "content": "draw a star"}]}
+    drawn = client.chat.completions.create(**talk, extra_headers={"Idempotency-Key": "talk"})
+    for asset_id in (made.data[0].asset_id, drawn.choices[0].message.assets[0]["id"]):
+        client.files.delete(asset_id)
+    with pytest.raises(openai.NotFoundError, match="was deleted"):
+        client.images.generate(prompt="stars", extra_headers=KEY)
+    with pytest.raises(openai.NotFoundError, match="was deleted"):
+        client.chat.completions.create(**talk, extra_headers={"Idempotency-Key": "talk"})
+
+
 async def test_the_asynchronous_client(live: Any, png: bytes) -> None:
     async with live.async_client() as client:
         assert [model.id async for model in client.models.list()] == ["tiny"]

@@ -194,6 +194,19 @@ def test_what_came_with_a_refused_request_is_not_kept(client: openai.OpenAI, png
     assert client.files.list(limit=1).data[0].id == kept.id
 
 
+def test_what_came_beside_a_wrong_input_is_not_kept(client: openai.OpenAI, png: bytes) -> None:
+    kept = client.files.create(file=("a.png", png), purpose="vision")
+    inline = {"image_url": "data:image/png;base64," + base64.b64encode(png).decode()}
+    unknown = {"file_id": "upload_" + "0" * 24}
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.post("/videos", body={"prompt": "it moves", "visuals": [inline, unknown]}, cast_to=object)
+    assert caught.value.param == "visuals.1"
+    twice = [inline | {"role": "source", "tag": "image1"}, inline | {"role": "source", "tag": "image1"}]
+    with pytest.raises(openai.BadRequestError):
+        client.post("/videos", body={"prompt": "it moves", "visuals": twice}, cast_to=object)
+    assert client.files.list(limit=1).data[0].id == kept.id
+
+
 @pytest.fixture
 def gated(start: Callable[..., Any]) -> Iterator[Any]:
     """A server whose jobs stop after one step."""
