@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vogue.schemas.errors import EngineError, JobNotFound, VogueError
+from vogue.schemas.errors import EngineError, JobNotFound, ServiceError, VogueError
 from vogue.schemas.jobs import ErrorInfo
 from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
 
@@ -47,6 +47,8 @@ class _Record:
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
     cancelled: threading.Event = field(default_factory=threading.Event)
     task: asyncio.Task[None] | None = None
+    left: bool = False
+    """Nobody steps any more, however far the job has come."""
 
     @property
     def final(self) -> str | None:
@@ -70,10 +72,17 @@ class DenoiserService:
         self._blobs = blobs
         self._keep_finished = keep_finished
         self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._closing = False
         self._worker = worker or ThreadPoolExecutor(max_workers=1, thread_name_prefix="denoise")
 
     async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
-        """Begin a job. One that runs or is completed stays as it is; one that failed or was cancelled begins anew."""
+        """Begin a job. One that runs or is completed stays as it is; one that failed or was cancelled begins anew.
+
+        Raises:
+            ServiceError: this denoiser is being closed; its successor takes the job.
+        """
+        if self._closing:
+            raise ServiceError(f"this denoiser is being closed and takes no jobs any more, {job.job_id} neither")
         known = self._records.get(job.job_id)
         if known is not None and known.final not in ("failed", "cancelled"):
             return
@@ -82,7 +91,7 @@ class DenoiserService:
         self._forget_old()
 
     async def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
-        """Events with `seq > after`, past ones first, until the final one.
+        """Events with `seq > after`, past ones first, until the final one, or until the denoiser is closed.
 
         Raises:
             JobNotFound: this process does not know the job.
@@ -94,10 +103,10 @@ class DenoiserService:
             for event in record.events[after:]:
                 yield event
                 after = event.seq
-            if record.final is not None and after >= len(record.events):
+            if (record.left or record.final is not None) and after >= len(record.events):
                 return
             async with record.news:
-                while len(record.events) <= after and record.final is None:
+                while len(record.events) <= after and record.final is None and not record.left:
                     await record.news.wait()
 
     async def cancel(self, job_id: str) -> None:
@@ -107,15 +116,14 @@ class DenoiserService:
             record.cancelled.set()
 
     async def close(self) -> None:
-        """Stop all jobs after their present step."""
+        """Stop all jobs after their present step. Nobody cancelled them: their events end without a final one."""
+        self._closing = True
         tasks = [record.task for record in self._records.values() if record.task is not None]
-        for record in self._records.values():
-            record.cancelled.set()
         await asyncio.gather(*tasks)
         self._worker.shutdown()
 
     async def _run(self, record: _Record, resume_from: LatentCheckpoint | None) -> None:
-        """Step until done, cancelled or failed; the last event says which."""
+        """Step until done, cancelled or failed, and the last event says which, or until the denoiser is closed."""
         job = record.job
         done = resume_from.steps_done if resume_from is not None else 0
         steps: Iterator[tuple[int, Latents]] | None = None
@@ -123,7 +131,7 @@ class DenoiserService:
             steps = await self._on_worker(lambda: iter(self._loop(job, resume_from)))
             before: Latents | None = None
             latents: Latents | None = None
-            while not record.cancelled.is_set():
+            while not (record.cancelled.is_set() or self._closing):
                 stepping = self._on_worker(lambda: next(steps, None))
                 if latents is not None and done < job.steps:
                     # Shown and kept while the next step is made, and before that one counts.
@@ -136,6 +144,8 @@ class DenoiserService:
                 await self._tell(record, "step", done)
             if record.cancelled.is_set() and done < job.steps:
                 await self._tell(record, "cancelled", done)
+            elif self._closing and done < job.steps:
+                logger.info("job %s is left after %d of %d steps", job.job_id, done, job.steps)
             elif latents is None or done != job.steps:
                 raise EngineError(f"the step loop ended after {done} of {job.steps} steps")
             else:
@@ -148,6 +158,9 @@ class DenoiserService:
         finally:
             if close := getattr(steps, "close", None):
                 await self._on_worker(close)
+            async with record.news:
+                record.left = True
+                record.news.notify_all()
 
     def _on_worker(self, work: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._worker, work)

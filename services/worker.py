@@ -252,14 +252,22 @@ async def _stop(bench: Bench, lease: Lease, flow: asyncio.Task[None], watch: asy
     """The owner asked to cancel, or the lease is gone: stop the flow, and say so in the first case only."""
     lost = watch.exception()
     if lost is None:
-        settings = (await asyncio.to_thread(bench.jobs.get, lease.job_id)).spec.self_review
-        for trial in range(settings.max_trials if settings is not None else 1):
-            await bench.ports.denoiser.cancel(denoise_id(lease.job_id, trial))
+        try:
+            await _stop_stepping(bench, lease.job_id)
+        except Exception:
+            # The job ends all the same; the denoiser at worst steps on for nobody.
+            logger.exception("the denoiser could not be told to stop job %s", lease.job_id)
     flow.cancel()
     await asyncio.gather(flow, return_exceptions=True)
     if lost is not None:
         raise lost
     await asyncio.to_thread(bench.leases.cancel, lease)
+
+
+async def _stop_stepping(bench: Bench, job_id: str) -> None:
+    settings = (await asyncio.to_thread(bench.jobs.get, job_id)).spec.self_review
+    for trial in range(settings.max_trials if settings is not None else 1):
+        await bench.ports.denoiser.cancel(denoise_id(job_id, trial))
 
 
 async def _end(bench: Bench, lease: Lease, flow: asyncio.Task[None]) -> None:

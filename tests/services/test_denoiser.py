@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vogue.schemas.config import Task
+from vogue.schemas.errors import ServiceError
 from vogue.schemas.references import DType, TensorRef
 from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint, Pass
 from vogue.services.blobs import BlobStore
@@ -106,8 +107,13 @@ async def test_closing_stops_after_the_present_step(service: DenoiserService, lo
     events = service.events("a")
     await anext(events)
     loop.go.release(2)
+    rest = asyncio.create_task(_rest(service, "a", 1))
     await service.close()
     assert len(loop.order) <= 3
+    # Nobody cancelled the job: whoever listens goes on with it at the next denoiser.
+    assert {event.kind for event in await rest} <= {"step"}
+    with pytest.raises(ServiceError, match="being closed"):
+        await service.start(_job("b"))
 
 
 async def test_latents_are_kept_beside_the_next_step_and_before_it_counts(

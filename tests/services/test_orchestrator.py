@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,22 @@ import numpy as np
 import pytest
 
 from vogue.schemas.config import Role
-from vogue.schemas.errors import AssetNotFound, EngineError, JobCancelled, LimitExceeded, ServiceOverloaded
+from vogue.schemas.errors import (
+    AssetNotFound,
+    EngineError,
+    JobCancelled,
+    LimitExceeded,
+    ServiceError,
+    ServiceOverloaded,
+)
 from vogue.schemas.jobs import EventKind, JobStatus, Stage
 from vogue.schemas.plan import PlanDecision
 from vogue.schemas.ports import Denoiser
 from vogue.schemas.references import MediaKind
 from vogue.schemas.requests import GenerationRequest, VisualInput
 from vogue.schemas.stages import DecodedMedia, DecodeRequest, DenoiseEvent, DenoiseJob, LatentCheckpoint
-from vogue.services.fakes import FakeCodec, fake_ports, netpbm
+from vogue.services.denoiser import DenoiserService, Latents
+from vogue.services.fakes import FakeCodec, fake_loop, fake_ports, netpbm
 from vogue.services.leases import LeaseTable
 
 REQUEST = GenerationRequest(instruction="a red star", steps=8, seed=4)
@@ -148,6 +157,49 @@ async def test_a_rejected_plan_is_an_end(tmp_path: Path, new_house: Any) -> None
     listener = house.orchestrator._news.listen(job.id, end_only=True)
     await house.orchestrator.decide(job.id, PlanDecision(approved=False))
     assert listener.is_set()
+    await house.orchestrator.close()
+
+
+async def test_cancel_ends_the_job_also_when_the_denoiser_does_not_listen(tmp_path: Path, new_house: Any) -> None:
+    class Deaf(Gate):
+        async def cancel(self, job_id: str) -> None:
+            raise ServiceError("nobody is there")
+
+    house = new_house.build(tmp_path)
+    gate = Deaf(house.ports.denoiser, at_step=3)
+    house = new_house.build(tmp_path, replace(house.ports, denoiser=gate))
+    await house.orchestrator.start()
+    job = await house.orchestrator.submit(REQUEST)
+    await gate.reached.wait()
+    await house.orchestrator.cancel(job.id)
+    assert (await house.finish(job.id)).status is JobStatus.CANCELLED
+    await house.orchestrator.close()
+
+
+async def test_a_denoiser_that_is_closed_in_order_costs_no_job(tmp_path: Path, new_house: Any) -> None:
+    house = new_house.build(tmp_path)
+    step, closing = fake_loop(house.blobs), threading.Event()
+
+    def halting(job: DenoiseJob, resume_from: LatentCheckpoint | None) -> Iterator[tuple[int, Latents]]:
+        for done, latents in step(job, resume_from):
+            if done == 4:
+                closing.wait(timeout=20)
+            yield done, latents
+
+    first = Gate(DenoiserService(halting, house.blobs), at_step=3)
+    first.open.set()
+    house = new_house.build(tmp_path, replace(house.ports, denoiser=first))
+    await house.orchestrator.start()
+    job = await house.orchestrator.submit(REQUEST)
+    async for event in house.orchestrator.events(job.id):
+        if event.steps_done == 3:
+            break
+    closed, first._inner = first._inner, DenoiserService(step, house.blobs)
+    closed._closing = True
+    closing.set()
+    await closed.close()
+    done = await house.finish(job.id)
+    assert (done.status, len(first.resumed_from)) == (JobStatus.COMPLETED, 2)
     await house.orchestrator.close()
 
 
