@@ -82,7 +82,8 @@ class Exchange:
                 if response.is_success:
                     return response
                 error = answer_error(response, response.content)
-                may_repeat = error.retryable and (repeatable or response.status_code in (429, 503))
+                # A 503 may also come from a server that died after it had done what was asked.
+                may_repeat = error.retryable and (repeatable or response.status_code == 429)
             except httpx.TransportError as fault:
                 error = self.connection_error(fault)
                 may_repeat = repeatable or isinstance(fault, _UNSENT)

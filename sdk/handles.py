@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -46,8 +47,9 @@ class AsyncJobs:
     async def submit(self, request: GenerationRequest) -> AsyncJobHandle:
         """See `AsyncVogue.submit`."""
         body = request.model_dump_json(exclude_none=True).encode()
-        headers = {"content-type": "application/json"}
-        job = await self._exchange.fetch(Job, "POST", "/v1/jobs", content=body, headers=headers, repeatable=False)
+        # Under a key of its own the server takes the request once, however often it comes.
+        headers = {"content-type": "application/json", "idempotency-key": secrets.token_urlsafe(18)}
+        job = await self._exchange.fetch(Job, "POST", "/v1/jobs", content=body, headers=headers)
         return AsyncJobHandle(self._exchange, job)
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> AsyncJobHandle:

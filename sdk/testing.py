@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from vogue.schemas.errors import PlanConflict, RequestInvalid, SessionError, VogueError
+from vogue.schemas.errors import IdempotencyConflict, PlanConflict, RequestInvalid, SessionError, VogueError
 from vogue.schemas.jobs import Asset, EventKind, Job, JobStatus
 from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.recipes import Replay, ReplayRequest
@@ -70,6 +70,7 @@ class FakeServer:
         self.calls: list[tuple[str, str]] = []
         """Method and path of every call, in order."""
         self._sessions = RehearsedSessions(self.stage, self.requests)
+        self._keys: dict[str, str] = {}
         self._faults: list[Fault] = []
         self._break_after: list[int] = []
 
@@ -151,8 +152,15 @@ class FakeServer:
         wanted = validate(GenerationRequest, json.loads(request.read()))
         for visual in wanted.visuals:
             self.stage.file(visual.upload_id)
+        key = request.headers.get("idempotency-key")
+        if key is not None and (first := self._keys.get(key, "")) in self.stage.records:
+            if self.stage.record(first).job.request != wanted:
+                raise IdempotencyConflict(f"the idempotency key {key[:80]!r} came with another request before")
+            return _answer(self.stage.record(first).job, 201)
         self.requests.append(wanted)
         record = self.stage.begin(wanted)
+        if key is not None:
+            self._keys[key] = record.job.id
         return _answer(record.job, 201)
 
     def _list(self, request: httpx.Request) -> httpx.Response:
@@ -163,9 +171,11 @@ class FakeServer:
 
     def _job(self, request: httpx.Request, job_id: str) -> httpx.Response:
         end_s = time.monotonic() + float(request.url.params.get("wait_s", 0))
+        before: Job | None = None
         job = self.advance(job_id)
-        while not job.status.final and time.monotonic() < end_s:
-            job = self.advance(job_id)
+        # A job that waits for a word, or is held, moves for nobody who asks.
+        while job is not before and not job.status.final and time.monotonic() < end_s:
+            before, job = job, self.advance(job_id)
         return _answer(job)
 
     def _cancel(self, _: httpx.Request, job_id: str) -> httpx.Response:

@@ -102,19 +102,19 @@ async def edit(bench: Bench, wanted: WaitedEdit) -> JobReport:
 
 async def understand(bench: Bench, wanted: Question) -> JobReport:
     """Answer a question about pictures and clips."""
+    request: dict[str, Any] = {
+        "instruction": wanted.question,
+        "task": Task.UNDERSTAND,
+        "max_new_tokens": wanted.max_new_tokens,
+    }
+    validate(GenerationRequest, request)
     visuals: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
     for index, one in enumerate(wanted.media):
         asset = await find_media(bench.client, bench.roots, one, f"media.{index}")
         counts[asset.kind] = counts.get(asset.kind, 0) + 1
         visuals.append({"tag": f"{asset.kind}{counts[asset.kind]}", "upload_id": asset.id})
-    request = {
-        "instruction": wanted.question,
-        "task": Task.UNDERSTAND,
-        "visuals": visuals,
-        "max_new_tokens": wanted.max_new_tokens,
-    }
-    handle = await bench.client.submit(validate(GenerationRequest, request))
+    handle = await bench.client.submit(validate(GenerationRequest, {**request, "visuals": visuals}))
     return await _finish(bench, handle, wanted.timeout_s)
 
 
@@ -166,6 +166,7 @@ async def _submit(bench: Bench, wanted: Generation | Edit | Planning, **more: An
     settings: dict[str, Any] = wanted.model_dump(include=_SETTINGS, exclude_none=True) | more
     if getattr(wanted, "output", "video") == "image":
         settings.setdefault("num_frames", 1)
+    validate(GenerationRequest, {"instruction": wanted.instruction, **settings})
     named: list[tuple[str, str | None]] = [(f"references.{index}", one) for index, one in enumerate(wanted.references)]
     named += [(param, getattr(wanted, param, None)) for param in ("source", "first_frame")]
     found: dict[str, Asset] = {}

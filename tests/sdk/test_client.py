@@ -241,12 +241,39 @@ async def test_what_may_work_the_next_time_is_tried_again(client: Any, server: F
 
 
 async def test_a_job_is_never_submitted_twice(client: Any, server: FakeServer) -> None:
-    server.fail_next(httpx.ReadTimeout("late"))
-    with pytest.raises(ServiceTimeout, match="in time"):
-        await do(client.generate("a ball"))
-    server.fail_next(ServiceOverloaded("full"), httpx.ConnectError("refused"))
+    lost = iter([httpx.ReadTimeout("late"), ServiceError("died after it had stored the job"), None])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        done = server.transport().handler(request)
+        assert isinstance(done, httpx.Response)
+        match next(lost):
+            case httpx.ReadTimeout() as fault:
+                raise fault
+            case ServiceError() as error:
+                return httpx.Response(503, json=error.body())
+        return done
+
+    options: Any = {"transport": httpx.MockTransport(answer), "retry": Retry(first_delay_s=0.001)}
+    careful = type(client)("http://fake.invalid", **options)
+    handle = await do(careful.generate("a ball"))
+    assert (len(server.requests), list(server.stage.records)) == (1, [handle.id])
     await do(client.generate("a ball"))
-    assert len(server.requests) == 1
+    assert len(server.requests) == 2, "another call is another request, in the same words too"
+
+
+async def test_what_has_no_key_is_repeated_only_when_it_was_surely_refused(client: Any, server: FakeServer) -> None:
+    for fault, kind in ((httpx.ReadTimeout("late"), ServiceTimeout), (ServiceError("died"), ServiceError)):
+        server.fail_next(fault)
+        with pytest.raises(kind):
+            await do(client.sessions.create("a talk"))
+    server.fail_next(ServiceOverloaded("full"), httpx.ConnectError("refused"))
+    await do(client.sessions.create("a talk"))
+    assert server.calls.count(("POST", "/v1/sessions")) == 5
+
+
+async def test_a_job_that_waits_for_a_word_is_told_at_once(client: Any, server: FakeServer) -> None:
+    job = await do(client.generate("a ball", thinking="review"))
+    assert (await do(client.jobs.get(job.id, wait_s=60))).status is JobStatus.WAITING
 
 
 async def test_no_server(client: Any, server: FakeServer) -> None:

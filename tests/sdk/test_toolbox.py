@@ -196,6 +196,17 @@ async def test_arguments_are_checked_before_anything_is_sent() -> None:
     assert server.calls == []
 
 
+async def test_nothing_is_uploaded_for_settings_that_cannot_work(root: Path) -> None:
+    server = FakeServer()
+    async with server.async_client() as client:
+        bench = Bench(client, Roots([root]))
+        for given in ({"steps": 0}, {"num_frames": -1}, {"seed": -1}):
+            with pytest.raises(RequestInvalid) as caught:
+                await _tool("edit").call(bench, {"instruction": "make it blue", "source": "clip.mp4", **given})
+            assert caught.value.param == next(iter(given))
+    assert server.calls == []
+
+
 def test_the_base_installation_suffices_for_the_tools_themselves() -> None:
     script = (
         "import sys, vogue, vogue.cli, vogue.toolbox, vogue.asgi\n"
