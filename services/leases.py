@@ -11,7 +11,7 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -169,9 +169,15 @@ class LeaseTable:
                 insert_asset(db, result, lease.job_id)
             end_job(db, lease.job_id, JobStatus.COMPLETED)
 
-    def fail(self, lease: Lease, error: VogueError) -> None:
-        """End the job with its error."""
+    def fail(self, lease: Lease, error: VogueError, held: Iterable[str] = ()) -> None:
+        """End the job with its error.
+
+        Args:
+            held: digests of what it goes on from once it is resumed.
+        """
         with self.fenced(lease, durable=True) as db:
+            if found := sorted(set(held)):
+                db.execute("UPDATE jobs SET held = ? WHERE id = ?", (json.dumps(found), lease.job_id))
             end_job(db, lease.job_id, JobStatus.FAILED, ErrorInfo.of(error))
 
     def cancel(self, lease: Lease) -> None:

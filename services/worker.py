@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -280,7 +281,34 @@ async def _end(bench: Bench, lease: Lease, flow: asyncio.Task[None]) -> None:
     if not isinstance(error, VogueError):
         logger.error("job %s failed", lease.job_id, exc_info=error)
         error = VogueError(f"an internal error ended the job: {type(error).__name__}: {error}")
-    await asyncio.to_thread(bench.leases.fail, lease, error)
+    held = set()
+    try:
+        held = await _reached(bench, lease)
+    except Exception:
+        # A checkpoint that cannot be read may be why the job failed.
+        logger.exception("what job %s had come to cannot be read, and is not kept", lease.job_id)
+    await asyncio.to_thread(bench.leases.fail, lease, error, held)
+
+
+async def _reached(bench: Bench, lease: Lease) -> set[str]:
+    """Digests of all that the flow had come to, also of what a node had finished while another one failed."""
+    saver = FencedSaver(bench.database, lease)
+    try:
+        found = await saver.aget_tuple({"configurable": {"thread_id": lease.job_id}})
+    finally:
+        saver.close()
+    return set() if found is None else set(_plain_digests([found.checkpoint["channel_values"], found.pending_writes]))
+
+
+def _plain_digests(value: Any) -> Iterator[str]:
+    """As `digests`, of contracts as plain values."""
+    if isinstance(value, dict):
+        if isinstance(sha256 := value.get("sha256"), str):
+            yield sha256
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _plain_digests(item)
 
 
 async def _run_flow(bench: Bench, lease: Lease) -> None:

@@ -197,6 +197,15 @@ def test_a_failed_job_can_be_reopened(table: Table) -> None:
     assert table.kinds(job.id)[2:] == [EventKind.FAILED, EventKind.QUEUED, EventKind.RESUMED]
 
 
+def test_what_a_failed_job_goes_on_from_is_kept(table: Table) -> None:
+    job = table.add()
+    table.leases.fail(table.take(), MediaUnreadable("broken"), {"c" * 64})
+    assert table.jobs.kept_digests() == {"c" * 64}
+    table.jobs.reopen(job.id)
+    table.leases.fail(table.take(), MediaUnreadable("broken again, before its checkpoint could be read"))
+    assert table.jobs.kept_digests() == {"c" * 64}
+
+
 def test_admission(table: Table) -> None:
     table.add(max_open=2)
     table.add(max_open=2)

@@ -290,6 +290,7 @@ async def test_a_failed_job_says_why_and_resumes_without_stepping_again(
     assert failed.error is not None
     assert failed.error.code == code
     codec.error = None
+    house.blobs.sweep(house.orchestrator._jobs.kept_digests(), 0.0)
     await house.orchestrator.resume(failed.id)
     assert (await house.finish(failed.id)).status is JobStatus.COMPLETED
     assert gate.resumed_from == [None]
