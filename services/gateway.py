@@ -136,8 +136,8 @@ def _serve_jobs(app: FastAPI, orchestrator: Orchestrator) -> None:
     @app.get("/v1/jobs/{job_id}/events", response_class=StreamingResponse)
     async def events(
         job_id: str,
-        after: Annotated[int, Query(ge=0)] = 0,
-        last_event_id: Annotated[int | None, Header(ge=0)] = None,
+        after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+        last_event_id: Annotated[int | None, Header(ge=0, le=2**53)] = None,
     ) -> StreamingResponse:
         """The job's log as server-sent events, past ones first, until the final one."""
         await orchestrator.get(job_id)

@@ -135,6 +135,7 @@ async def test_a_full_queue_says_when_to_come_back(tmp_path: Any, new_house: Any
     [
         ("GET", "/v1/jobs/job_nobody", 404, "job_not_found"),
         ("GET", "/v1/jobs/job_nobody/events", 404, "job_not_found"),
+        ("GET", f"/v1/jobs/job_nobody/events?after={2**63}", 400, "request_invalid"),
         ("POST", "/v1/jobs/job_nobody/cancel", 404, "job_not_found"),
         ("POST", "/v1/jobs/job_nobody/resume", 404, "job_not_found"),
         ("GET", "/v1/assets/asset_nobody", 404, "asset_not_found"),
