@@ -114,7 +114,8 @@ class CodecService:
         frames = lossless.frames
         if not self._blobs.has(frames.sha256):
             # Frames are large and may have been swept. Latents are kept, and give them again.
-            frames = self._blobs.put_tensor(await self._thread.run(self._decode, lossless.latents))
+            decoded = await self._thread.run(self._decode, lossless.latents)
+            frames = await asyncio.to_thread(self._blobs.put_tensor, decoded)
         return await asyncio.to_thread(
             prepare_lossless, request, lossless, frames, self._blobs, self._place.preset.area_px
         )
