@@ -281,7 +281,7 @@ async def _end(bench: Bench, lease: Lease, flow: asyncio.Task[None]) -> None:
     if not isinstance(error, VogueError):
         logger.error("job %s failed", lease.job_id, exc_info=error)
         error = VogueError(f"an internal error ended the job: {type(error).__name__}: {error}")
-    held = set()
+    held: set[str] = set()
     try:
         held = await _reached(bench, lease)
     except Exception:
