@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .models.hunyuan_vae import HunyuanVAE
 
 __all__ = [
+    "LoadedVAE",
     "load_connector",
     "load_mmdit",
     "load_prompts",
@@ -43,6 +44,9 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=nn.Module)
+
+LoadedVAE: TypeAlias = "HunyuanVAE | PatchVAE"
+"""A codec with its weights."""
 
 POOLED_TEXT = "time_text_embed.text_embedder."
 """HunyuanVideo's pooled-text embedding: in the base weights, not in this model (NUMERICS, weights)."""
@@ -98,7 +102,7 @@ def load_vae(
     dtype: torch.dtype = torch.float32,
     *,
     tiling: bool = False,
-) -> HunyuanVAE | PatchVAE:
+) -> LoadedVAE:
     """The codec of a weights folder, or of a file."""
     if path.is_dir() and (path / "vae.safetensors").is_file():
         path = path / "vae.safetensors"

@@ -1,4 +1,7 @@
-"""The engine port: one call for a list of rows. The step loop stands outside it, so that jobs can share a tick."""
+"""The engine ports: what runs the MMDiT and what runs the VAE's decoder, whatever library does it.
+
+One call of `Engine.forward` takes a list of rows. The step loop stands outside it, so that jobs can share a tick.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["Engine", "Row"]
+__all__ = ["Decoder", "Engine", "Row"]
 
 
 @dataclass(frozen=True)
@@ -33,5 +36,18 @@ class Engine(Protocol):
         Raises:
             ProfileExceeded: a shape outside what the engine was compiled for.
             DeviceOutOfMemory: the rows do not fit the device.
+        """
+        ...
+
+
+class Decoder(Protocol):
+    """Something that turns latents into pixels. A VAE module is one."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels [B, 3, F, H, W], about [-1, 1], of normalised latents [B, C, T, h, w].
+
+        Raises:
+            ProfileExceeded: a shape outside what the decoder was compiled for.
+            DeviceOutOfMemory: the clip does not fit the device.
         """
         ...

@@ -38,6 +38,10 @@ def build(args: dict[str, Any] | AppConfig) -> Application:
         update={
             "state_dir": config.state_dir.expanduser().resolve(),
             "weights_dir": config.weights_dir.expanduser().resolve() if config.weights_dir is not None else None,
+            "engine_dir": config.engine_dir.expanduser().resolve() if config.engine_dir is not None else None,
+            "logs": config.logs.model_copy(
+                update={"folder": config.logs.folder.expanduser().resolve() if config.logs.folder is not None else None}
+            ),
         }
     )
     config.state_dir.mkdir(parents=True, exist_ok=True)

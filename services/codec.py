@@ -24,7 +24,9 @@ from vogue.engines.media import (
     write_video,
 )
 from vogue.engines.models.vae import VAE
+from vogue.engines.port import Decoder
 from vogue.engines.preprocess import SourceSize, causal_frames, fit_source, frames_of, resize_image, to_bytes
+from vogue.engines.registry import open_decoder
 from vogue.schemas.config import Preset, Role
 from vogue.schemas.errors import MediaUnreadable
 from vogue.schemas.recipes import RECIPE_KEYWORD, Maker, dump_recipe
@@ -66,8 +68,9 @@ def media_limits(preset: Preset, threads: int) -> MediaLimits:
 class CodecService:
     """Files ↔ frames ↔ latents. Media work runs in processes of its own, networks on one thread."""
 
-    def __init__(self, vae: VAE, place: Workplace) -> None:
+    def __init__(self, vae: VAE, place: Workplace, decoder: Decoder | None = None) -> None:
         self._vae = vae
+        self._decoder: Decoder = decoder if decoder is not None else vae
         self._place = place
         self._blobs = place.blobs
         self._limits = media_limits(place.preset, place.config.codec.threads)
@@ -75,9 +78,10 @@ class CodecService:
 
     @classmethod
     def load(cls, place: Workplace) -> CodecService:
-        """Load the preset's VAE."""
+        """Load the preset's VAE, and what decodes for it."""
         tiling = place.preset.limits.max_area_px > 512 * 512
-        return cls(load_vae(place.weights, place.preset.vae, place.device, place.dtype, tiling=tiling), place)
+        vae = load_vae(place.weights, place.preset.vae, place.device, place.dtype, tiling=tiling)
+        return cls(vae, place, open_decoder(place.config.engines.decoder, place.site, vae).engine)
 
     async def probe(self, request: ProbeRequest) -> MediaFacts:
         """Look at an upload before anything is made of it."""
@@ -196,7 +200,7 @@ class CodecService:
     def _decode(self, latents: TensorRef, first: int | None = None) -> NDArray[np.uint8]:
         """All frames, or those of the first so many latents, which know nothing of what comes after them."""
         stored = tensor_of(self._blobs.get_tensor(latents)[:, :first]).to(self._place.device, self._place.dtype)
-        return frames_of(self._vae.decode(stored[None])[0])
+        return frames_of(self._decoder.decode(stored[None])[0])
 
     def _write(self, frames: NDArray[np.uint8], request: DecodeRequest) -> DecodedMedia:
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
+from vogue.schemas.access import TenantLimits
 from vogue.schemas.base import Contract
+from vogue.schemas.engines import EnginesConfig
 
-__all__ = ["AppConfig", "DeploymentConfig", "OrchestratorConfig"]
+__all__ = ["AppConfig", "DeploymentConfig", "KeysConfig", "LogConfig", "OrchestratorConfig"]
+
+# As a browser writes it: no path, and no wildcard, which would open every key's things to every page that learns a key.
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.\-\[\]:]+$", max_length=300)]
 
 
 class DeploymentConfig(Contract):
@@ -59,8 +64,13 @@ class AppConfig(Contract):
     state_dir: Path = Path(".vogue")
     weights_dir: Path | None = None
     device: str = "cpu"
+    engines: EnginesConfig = EnginesConfig()
+    """What runs the MMDiT and the VAE's decoder; docs/engines.md goes through it."""
+    engine_dir: Path | None = None
+    """Where `vogue engine build` keeps what it builds; by default `engines` under `state_dir`."""
     hosts: tuple[str, ...] = ()
     """Names under which the gateway is reached beside this machine's own; it refuses requests for any other."""
+    keys: KeysConfig = KeysConfig()
     understanding: DeploymentConfig = Field(default_factory=lambda: _engine(2))
     connector: DeploymentConfig = Field(default_factory=_engine)
     denoiser: DeploymentConfig = DeploymentConfig(threads=2, max_ongoing_requests=1024)

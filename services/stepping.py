@@ -1,35 +1,70 @@
-"""The engines' step loop behind the denoiser: references in, one step at a time."""
+"""The engines' step loop behind the denoiser: references in, one step of several jobs at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from torch import Tensor
 
 from vogue.engines.layout import Conditions
-from vogue.engines.loading import load_mmdit
-from vogue.engines.port import Engine
-from vogue.engines.sampling import get_noise, get_schedule, prepare, tick, unpack
-from vogue.engines.torch_engine import TorchEngine
+from vogue.engines.port import Engine, Row
+from vogue.engines.registry import open_denoiser
+from vogue.engines.sampling import Denoising, get_noise, get_schedule, prepare, rows_of, shape_class, tick, unpack
 from vogue.schemas.config import ScheduleConfig
+from vogue.schemas.errors import DeviceOutOfMemory
 from vogue.schemas.references import TensorRef
 from vogue.schemas.stages import DenoiseJob, LatentCheckpoint
 
 from .blobs import BlobStore
-from .denoiser import Foresight, Latents, StepLoop
+from .denoiser import Foresight
+from .ticking import Latents, StepLoop
 from .workplace import Workplace, array_of, tensor_of
 
-__all__ = ["engine_loop", "load_loop", "straight_on"]
+__all__ = ["EngineLoop", "EngineStepping", "load_loop", "straight_on"]
 
 
-def engine_loop(engine: Engine, schedule: ScheduleConfig, blobs: BlobStore) -> StepLoop:
+class EngineStepping:
+    """A job between two steps."""
+
+    def __init__(self, job_id: str, state: Denoising) -> None:
+        self.job_id = job_id
+        self.state = state
+        self.lean = False
+        """Its passes do not fit the device together, and are run one after another."""
+
+    @property
+    def steps_done(self) -> int:
+        """See `Stepping`."""
+        return self.state.steps_done
+
+    @property
+    def latents(self) -> Latents:
+        """See `Stepping`."""
+        return array_of(unpack(self.state))
+
+    @property
+    def shape_class(self) -> Hashable:
+        """See `Stepping`. A job whose own passes are too much together is left to itself."""
+        return self.job_id if self.lean else shape_class(self.state)
+
+    @property
+    def rows(self) -> int:
+        """See `Stepping`."""
+        return len(rows_of(self.state))
+
+
+class EngineLoop:
     """The step loop of an engine."""
 
-    def read(ref: TensorRef) -> Tensor:
-        return tensor_of(blobs.get_tensor(ref))
+    def __init__(self, engine: Engine, schedule: ScheduleConfig, blobs: BlobStore) -> None:
+        self._engine = engine
+        self._schedule = schedule
+        self._blobs = blobs
 
-    def loop(job: DenoiseJob, resume_from: LatentCheckpoint | None) -> Iterator[tuple[int, Latents]]:
+    def open(self, job: DenoiseJob, resume_from: LatentCheckpoint | None) -> EngineStepping:
+        """See `StepLoop.open`."""
+        read = self._read
         state = prepare(
             read(resume_from.latents) if resume_from is not None else get_noise(job.latent_shape, job.seed),
             {name: read(ref) for name, ref in job.contexts.items()},
@@ -41,14 +76,35 @@ def engine_loop(engine: Engine, schedule: ScheduleConfig, blobs: BlobStore) -> S
             job.steps,
             job.guidance,
             job.image_guidance,
-            schedule,
+            self._schedule,
             steps_done=resume_from.steps_done if resume_from is not None else 0,
         )
-        while not state.finished:
-            tick(engine, [state])
-            yield state.steps_done, array_of(unpack(state))
+        return EngineStepping(job.job_id, state)
 
-    return loop
+    def tick(self, jobs: Sequence[EngineStepping]) -> None:
+        """See `StepLoop.tick`. A single job that does not fit goes on with its passes one after another, if that fits."""
+        states = [job.state for job in jobs]
+        try:
+            tick(_OneByOne(self._engine) if jobs[0].lean else self._engine, states)
+        except DeviceOutOfMemory:
+            if len(jobs) > 1 or jobs[0].lean or jobs[0].rows == 1:
+                raise
+            tick(_OneByOne(self._engine), states)
+            jobs[0].lean = True
+
+    def _read(self, ref: TensorRef) -> Tensor:
+        return tensor_of(self._blobs.get_tensor(ref))
+
+
+class _OneByOne:
+    """An engine that is given each row by itself."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def forward(self, rows: Sequence[Row]) -> list[Tensor]:
+        """See `Engine.forward`."""
+        return [velocity for row in rows for velocity in self._engine.forward([row])]
 
 
 def straight_on(schedule: ScheduleConfig) -> Foresight:
@@ -64,6 +120,5 @@ def straight_on(schedule: ScheduleConfig) -> Foresight:
 
 def load_loop(place: Workplace) -> StepLoop:
     """The step loop of the preset's MMDiT."""
-    model = load_mmdit(place.weights, place.preset.mmdit, place.device, place.dtype)
-    engine = TorchEngine(model, guidance_embedding=place.preset.schedule.guidance_embedding)
-    return engine_loop(engine, place.preset.schedule, place.blobs)
+    opened = open_denoiser(place.config.engines.denoiser, place.site)
+    return EngineLoop(opened.engine, place.preset.schedule, place.blobs)

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor
 
+from vogue.engines.compiled.signatures import Network
+from vogue.engines.registry import Site, identify
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import EngineNotBuilt
 from vogue.schemas.recipes import Maker
@@ -27,7 +30,7 @@ from .cache import ActionCache, ActionKey, code_version
 from .config import AppConfig
 from .weights import served_preset, shipped_folder
 
-__all__ = ["TorchThread", "Workplace", "weights_folder"]
+__all__ = ["TorchThread", "Workplace", "weights_digest", "weights_folder"]
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -68,8 +71,8 @@ def _tiny_weights(state_dir: Path) -> Path:
     return folder
 
 
-def _manifest(folder: Path) -> str:
-    """A digest of the weights."""
+def weights_digest(folder: Path) -> str:
+    """A digest of a weights folder."""
     total = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         facts = path.stat()
@@ -118,11 +121,31 @@ class Workplace:
         self.weights = weights_folder(config)
         self.blobs = BlobStore(config.state_dir / "store")
         self._cache = ActionCache(config.state_dir / "actions.sqlite", self.blobs)
-        self.maker = Maker(
+        self.site = Site(
+            preset=self.preset,
+            weights=self.weights,
+            weights_digest=weights_digest(self.weights),
+            device=config.device,
+            dtype=self.dtype,
+            engine_dir=config.engine_dir or config.state_dir / "engines",
+            threads=threads or torch.get_num_threads(),
+        )
+
+    @cached_property
+    def maker(self) -> Maker:
+        """What makes the pixels: the engines of the MMDiT and of the decoder, in one word where they are alike.
+
+        Raises:
+            EngineNotBuilt: one of them cannot run here.
+        """
+        engines = self.config.engines
+        denoiser = identify(engines.denoiser, self.site, Network.MMDIT)
+        decoder = identify(engines.decoder, self.site, Network.DECODER)
+        return Maker(
             vogue=version("vogue-video"),
             preset=self.preset.name,
-            weights=_manifest(self.weights),
-            engine=f"torch-{torch.__version__}-{self.device}",
+            weights=self.site.weights_digest,
+            engine=denoiser if denoiser == decoder else f"{denoiser}+{decoder}",
             dtype=str(self.dtype).removeprefix("torch."),
             code=code_version(),
         )
@@ -156,10 +179,11 @@ class Workplace:
     def _key(self, operation: str, parameters: dict[str, Any], inputs: tuple[str, ...]) -> ActionKey:
         return ActionKey(
             operation=operation,
-            code=self.maker.code,
-            weights=self.maker.weights,
-            engine=self.maker.engine,
-            dtype=self.maker.dtype,
+            code=code_version(),
+            weights=self.site.weights_digest,
+            # What is cached is read by the MLLM or encoded by the VAE, and both run on torch whatever denoises.
+            engine=f"torch-{torch.__version__}-{self.device}",
+            dtype=str(self.dtype).removeprefix("torch."),
             parameters={"preset": self.preset.model_dump(mode="json"), **parameters},
             inputs=inputs,
         )
