@@ -6,8 +6,8 @@ Its result depends on a pass's context and the timestep, never on latents, so it
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .blocks import EPS, Attention, FeedForward, Modulation
 from .embeddings import SINUSOID_DIM, EmbedderMLP, sinusoid
@@ -84,7 +84,8 @@ class TokenRefiner(nn.Module):
             context = context.masked_fill(~mask[..., None], 0.0)
             # The release opens the first key column to every query. It matters only where no key is left, which would
             # be a softmax over nothing; opening it elsewhere would let left padding in.
-            mask = mask | F.one_hot(mask.int().argmax(dim=1), mask.shape[1]).bool()
+            first = mask.int().argmax(dim=1, keepdim=True)
+            mask = mask | (torch.arange(mask.shape[1], device=mask.device) == first)
         x = self.proj_in(context.to(self.proj_in.weight.dtype))
         for block in self.token_refiner.refiner_blocks:
             x = block(x, embedding, mask)
