@@ -1,10 +1,12 @@
 """Every error VOGUE raises on purpose. The tree:
 
     VogueError
-    ├ RequestInvalid 400            MediaUnreadable · ShapeUnsupported · TaskUnsupported · UrlRefused · TagUnresolved
+    ├ RequestInvalid 400            MediaUnreadable · ShapeUnsupported · TaskUnsupported · UrlRefused · UrlUnreachable · TagUnresolved
     │                               LimitExceeded 413 · ReplayMismatch 409
+    ├ AccessDenied 403              KeyInvalid 401 · ScopeMissing
     ├ SessionError 404              SessionNotFound · TurnNotFound · JobNotFound · AssetNotFound · ModelNotFound
     │                               TurnConflict 409 · JobCancelled 409 · JobUnfinished 409 · AssetInUse 409 · IdempotencyConflict 409
+    │                               DeadlineExceeded 504
     ├ PlanError 422                 PlanUnparseable · PlanInvalid · PlanRejected · ClarificationNeeded · PlanConflict 409
     │                               ThinkingUnavailable 501 · ReviewUnavailable 501
     ├ EngineError 500               WeightsMismatch · EngineNotBuilt · ProfileExceeded 422 · DeviceOutOfMemory 503 retryable
@@ -21,9 +23,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 __all__ = [
+    "AccessDenied",
     "AssetInUse",
     "AssetNotFound",
     "ClarificationNeeded",
+    "DeadlineExceeded",
     "DeviceOutOfMemory",
     "EngineError",
     "EngineNotBuilt",
@@ -31,6 +35,7 @@ __all__ = [
     "JobCancelled",
     "JobNotFound",
     "JobUnfinished",
+    "KeyInvalid",
     "LimitExceeded",
     "MediaUnreadable",
     "ModelNotFound",
@@ -43,6 +48,7 @@ __all__ = [
     "ReplayMismatch",
     "RequestInvalid",
     "ReviewUnavailable",
+    "ScopeMissing",
     "ServiceError",
     "ServiceOverloaded",
     "ServiceTimeout",
@@ -55,6 +61,7 @@ __all__ = [
     "TurnConflict",
     "TurnNotFound",
     "UrlRefused",
+    "UrlUnreachable",
     "VogueError",
     "WeightsMismatch",
     "WireError",
@@ -123,9 +130,15 @@ class TaskUnsupported(RequestInvalid):
 
 
 class UrlRefused(RequestInvalid):
-    """An input is named by a URL that the server does not fetch; upload the file instead."""
+    """A URL that the server does not call: it calls none, or none of that kind, or it leads to an address that is not public."""
 
     code = "url_refused"
+
+
+class UrlUnreachable(RequestInvalid):
+    """A URL that the server called in vain: nobody answered in time, or with something other than a file."""
+
+    code = "url_unreachable"
 
 
 class LimitExceeded(RequestInvalid):
@@ -146,6 +159,26 @@ class ReplayMismatch(RequestInvalid):
 
     code = "replay_mismatch"
     http_status = 409
+
+
+class AccessDenied(VogueError):
+    """Whoever asks may not. What belongs to another key is not refused, but not found."""
+
+    code = "access_denied"
+    http_status = 403
+
+
+class KeyInvalid(AccessDenied):
+    """The request comes without an API key, or with one that is unknown, revoked or expired. The code is OpenAI's."""
+
+    code = "invalid_api_key"
+    http_status = 401
+
+
+class ScopeMissing(AccessDenied):
+    """The API key is not allowed to do this."""
+
+    code = "scope_missing"
 
 
 class SessionError(VogueError):
@@ -197,6 +230,13 @@ class JobCancelled(SessionError):
 
     code = "cancelled"
     http_status = 409
+
+
+class DeadlineExceeded(SessionError):
+    """The job was not over by the deadline that its request set; it can be resumed, with as much time again."""
+
+    code = "deadline_exceeded"
+    http_status = 504
 
 
 class JobUnfinished(SessionError):

@@ -16,7 +16,7 @@ from vogue.schemas.references import Artifact
 
 from .blobs import BlobStore, BlobWriter
 
-__all__ = ["FormLimits", "FormRules", "Received", "ReceivedForm", "receive_form"]
+__all__ = ["FormLimits", "FormRules", "Received", "ReceivedForm", "label", "receive_form"]
 
 _OVERHEAD = 64 * 1024
 """What boundaries and part headers may add to a body."""
@@ -214,7 +214,7 @@ class _Form:
             one = self._limits.max_files == 1
             what = "one upload holds one file; send the second one by itself" if one else "too many files"
             raise RequestInvalid(f"{what}: at most {self._limits.max_files}", param=field)
-        self._file = _File(field, _label(filename), self._blobs.writer(self._limits.max_file_bytes))
+        self._file = _File(field, label(filename), self._blobs.writer(self._limits.max_file_bytes))
         self.files.append(self._file)
 
     def _begin_text(self, field: str) -> None:
@@ -238,7 +238,7 @@ class _Form:
         self._ended = True
 
 
-def _label(filename: str) -> str:
+def label(filename: str) -> str:
     """A file's name as it may come back in answers and downloads: its last part, printable, not too long."""
     last = filename.replace("\\", "/").rpartition("/")[2]
     return "".join(char for char in last if char.isprintable())[-200:] or "upload"
