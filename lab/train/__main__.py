@@ -1,4 +1,4 @@
-"""`python -m vogue.lab.train codec|mllm|mmdit|export`: one resumable command per network."""
+"""`python -m vogue.lab.train codec|mllm|mmdit|export`: one resumable command per network. The paper's stages: `stage_cli`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 
 import torch
 
+from . import stage_cli
 from .budget import Budget
 from .trainer import Settings, Trainer
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and train, or export."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in stage_cli.COMMANDS:
+        return stage_cli.main(arguments)
     parser = argparse.ArgumentParser(prog="python -m vogue.lab.train", description=__doc__)
     parser.add_argument("network", choices=tuple(COMMANDS))
     parser.add_argument("--minutes", type=float, default=None, help="wall-clock budget, earlier sittings included")

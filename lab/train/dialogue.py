@@ -1,7 +1,9 @@
-"""What the MLLM learns from: requests in the chat layout of generation, and questions about pictures and clips.
+"""What the MLLM learns from: requests in the chat layout of generation, questions, plans and reviews.
 
 After a request it is taught to say what the result will hold, in a fixed order of words: to do that it must understand the
 instruction and look at the source, and its hidden states, which are all that the generator gets, come to hold the answer.
+Plans and reviews have the formats of `vogue.engines.thinking`. Every case comes from `sample_exercise`, which refuses to draw
+for training what is zero-shot.
 """
 
 from __future__ import annotations
@@ -13,40 +15,72 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vogue.lab.world.edits import EDIT_KINDS, apply_edit, sample_edit
-from vogue.lab.world.language import animation, background_where, caption, instruction, place_cell
+from vogue.engines.thinking import plan_exchange, review_exchange
+from vogue.lab.labels import right_plan, told_roles
+from vogue.lab.reviews import SPOILINGS, judge, spoil
+from vogue.lab.world.cases import Case
+from vogue.lab.world.exercises import sample_exercise
+from vogue.lab.world.inquire import sample_inquiry
+from vogue.lab.world.language import animation, caption, place_cell
 from vogue.lab.world.phrasings import MOTION_WORDS, PLACES
 from vogue.lab.world.render import render
-from vogue.lab.world.scene import MOTIONS, Scene, Subject, pick, reserved_for_evaluation, sample_scene
-from vogue.schemas.config import Task
+from vogue.lab.world.scene import MOTIONS, Creature, Scene, Subject, pick, reserved_for_evaluation, sample_scene
+from vogue.schemas.config import Role, Task
+from vogue.schemas.presets import get_preset
 
 __all__ = ["KINDS", "Exchange", "draw_exchange"]
 
-Kind = Literal["t2i", "t2v", "i2v", "i2i_edit", "v2v_edit", "see_image", "see_video"]
+Kind = Literal[
+    "t2i",
+    "t2v",
+    "i2v",
+    "i2i_edit",
+    "v2v_edit",
+    "references",
+    "see_image",
+    "see_video",
+    "plan",
+    "plan_drawn",
+    "review_image",
+    "review_video",
+]
 KINDS: Final[dict[Kind, float]] = {
-    "t2i": 0.08,
-    "t2v": 0.2,
-    "i2v": 0.12,
-    "i2i_edit": 0.2,
-    "v2v_edit": 0.22,
-    "see_image": 0.08,
-    "see_video": 0.1,
+    "t2i": 0.04,
+    "t2v": 0.11,
+    "i2v": 0.07,
+    "i2i_edit": 0.08,
+    "v2v_edit": 0.1,
+    "references": 0.08,
+    "see_image": 0.1,
+    "see_video": 0.15,
+    "plan": 0.1,
+    "plan_drawn": 0.12,
+    "review_image": 0.03,
+    "review_video": 0.02,
 }
-CLIP_FRAMES_SEEN: Final = (0, 2, 5, 7, 9, 11, 14, 16)
-NUMBERS: Final = ("zero", "one", "two", "three")
-# Of these edits the bars speak; the rest is seen now and then.
-COMMON_EDITS: Final = ("recolour", "delete", "swap", "style") * 4 + ("material", "background", "size", "insert")
+SEEN_FRAMES: Final = (0, 2, 5, 7, 9, 11, 14, 16)
+SOURCE_FRAMES: Final = (0, 16)
+"""Two frames of a whole clip are its first and last, all that the MLLM is shown of a source (NUMERICS)."""
+REFERRING: Final = ("ref_i2i_edit", "ref_v2v_edit", "ref_i2i_style", "ref2i", "multiid_one", "multiid", "multiid_views")
+PLANNED: Final = ("t2i", "t2v", "i2v", "i2i_wide", "v2v_wide", *REFERRING, "unmeetable", "unmeetable", "unmeetable")
+DRAWN: Final = ("drawn_motion", "drawn_edit", "drawn_edit", "drawn_canvas")
+REVIEWED: Final = {
+    "review_image": ("t2i", "i2i_edit", "i2i_wide", "ref_i2i_edit"),
+    "review_video": ("t2v", "i2v", "v2v_edit", "ref_v2v_edit"),
+}
+CAPTION_SHARE: Final = 0.35
+UNTOLD_SHARE: Final = 0.3
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A user's turn and its answer. `frames` is uint8 [F, H, W, 3]: one for a picture, 2 or 8 for a clip, or None."""
+    """A user's turn and its answer. Pictures are uint8 [H, W, 3], clips uint8 [F, H, W, 3], both as the MLLM is shown them."""
 
-    task: Task | None
+    task_instruction: str
     text: str
     answer: str
-    frames: NDArray[np.uint8] | None
-    is_clip: bool
+    images: tuple[NDArray[np.uint8], ...] = ()
+    clips: tuple[NDArray[np.uint8], ...] = ()
 
 
 @lru_cache(maxsize=40_000)
@@ -54,22 +88,33 @@ def draw_exchange(kind: Kind, index: int, seed: int) -> Exchange:
     """The exchange of a kind and number, always the same; kept, because drawing pictures costs as much as a step."""
     rng = np.random.default_rng((seed, 991, list(KINDS).index(kind), index))
     if kind in ("see_image", "see_video"):
-        return _look(rng, is_clip=kind == "see_video")
+        return _look(rng, index, is_clip=kind == "see_video")
+    if kind in ("plan", "plan_drawn"):
+        return _plan(rng, sample_exercise(pick(rng, DRAWN if kind == "plan_drawn" else PLANNED), index))
+    if kind in REVIEWED:
+        return _review(rng, sample_exercise(pick(rng, REVIEWED[kind]), index))
     if kind in ("i2i_edit", "v2v_edit"):
-        return _edit(rng, Task(kind))
+        return _request(sample_exercise("i2i_wide" if kind == "i2i_edit" else "v2v_wide", index))
+    if kind == "references":
+        return _request(sample_exercise(pick(rng, REFERRING), index))
     return _create(rng, Task(kind))
 
 
 def inventory(scene: Scene, *, motion: bool, detail: bool) -> str:
     """What a scene holds, in a fixed order; `detail` adds size and place, which a caption may leave open."""
-    subjects = [actor for actor in scene.subjects if isinstance(actor, Subject)]
+
+    def order(actor: Subject | Creature) -> tuple[float | str, ...]:
+        if detail or isinstance(actor, Creature):
+            return actor.x, actor.y
+        return actor.color, actor.shape
+
     words = []
-    for subject in sorted(subjects, key=lambda s: (s.x, s.y) if detail else (s.color, s.shape)):
-        parts = [subject.color, subject.shape, subject.material]
+    for actor in sorted(scene.subjects, key=order):
+        parts = ["creature"] if isinstance(actor, Creature) else [actor.color, actor.shape, actor.material]
         if motion:
-            parts.append(MOTION_WORDS[subject.motion][0][1])
+            parts.append(MOTION_WORDS[actor.motion][0][1])
         if detail:
-            parts += [subject.size, PLACES[place_cell(subject)]]
+            parts += [actor.size, PLACES[place_cell(actor)]]
         words.append(" ".join(parts))
     return ", ".join((*words, scene.background, scene.style))
 
@@ -81,51 +126,58 @@ def _scene(rng: np.random.Generator, motions: tuple[str, ...]) -> Scene:
             return scene
 
 
+def _wording(task: Task) -> str:
+    return get_preset("mini").prompts.tasks[task]
+
+
 def _create(rng: np.random.Generator, task: Task) -> Exchange:
     scene = _scene(rng, MOTIONS if task.makes_video else ("still",))
     if task is Task.I2V:
         answer = inventory(scene, motion=True, detail=True)
-        return Exchange(task, animation(scene, rng), answer, render(scene, 1), False)
+        return Exchange(_wording(task), animation(scene, rng), answer, (render(scene, 1)[0],))
     text = caption(scene, rng, video=task.makes_video)
-    return Exchange(task, text, inventory(scene, motion=task.makes_video, detail=False), None, False)
+    return Exchange(_wording(task), text, inventory(scene, motion=task.makes_video, detail=False))
 
 
-def _edit(rng: np.random.Generator, task: Task) -> Exchange:
-    video = task is Task.V2V_EDIT
-    while True:
-        scene = _scene(rng, MOTIONS if video else ("still",))
-        kind = pick(rng, COMMON_EDITS if video or rng.random() > 0.1 else EDIT_KINDS[:-1])
-        edit = sample_edit(rng, scene, kind)
-        if edit is not None and not reserved_for_evaluation(apply_edit(scene, edit)):
-            break
-    text = instruction(kind, rng, video=video, before=edit.before, after=edit.after, value=edit.value)
-    # Two frames over a whole clip are its first and last, all that the MLLM is shown of a source (NUMERICS).
-    frames = render(scene, 2 if video else 1)
-    return Exchange(task, text, inventory(apply_edit(scene, edit), motion=False, detail=True), frames, video)
+def _inputs(
+    case: Case, frames: tuple[int, ...], *, drawing: bool = True
+) -> tuple[tuple[NDArray[np.uint8], ...], tuple[NDArray[np.uint8], ...]]:
+    """The pictures and clips of a case in the order the MLLM is shown them, clips thinned to `frames`."""
+    given = [*case.references, case.source, case.first_frame, case.visual_prompt if drawing else None]
+    shown = [one for one in given if one is not None]
+    return tuple(one[0] for one in shown if len(one) == 1), tuple(one[list(frames)] for one in shown if len(one) > 1)
 
 
-def _look(rng: np.random.Generator, *, is_clip: bool) -> Exchange:
-    scene = _scene(rng, MOTIONS if is_clip else ("still",))
-    frames = render(scene)[list(CLIP_FRAMES_SEEN)] if is_clip else render(scene, 1)
-    media = "video" if is_clip else "picture"
-    if rng.random() < 0.4:
-        asked = pick(rng, (f"describe the {media}.", "what do you see?", f"what is in the {media}?"))
-        return Exchange(None, asked, caption(scene, rng, video=is_clip), frames, is_clip)
-    asked, answer = _question(rng, scene, is_clip=is_clip)
-    return Exchange(None, asked, answer, frames, is_clip)
+def _request(case: Case) -> Exchange:
+    images, clips = _inputs(case, SOURCE_FRAMES, drawing=False)
+    # An edit moves nothing unless it is told to, so motion is worth saying only where it is new.
+    motion = case.source is None or any(edit.kind == "motion" for edit in case.asked)
+    answer = inventory(case.target_scene, motion=motion, detail=True)
+    return Exchange(_wording(Task(case.task)), case.prompt, answer, images, clips)
 
 
-def _question(rng: np.random.Generator, scene: Scene, *, is_clip: bool) -> tuple[str, str]:
-    named = [actor for actor in scene.subjects if isinstance(actor, Subject)]
-    subject = named[int(rng.integers(len(named)))]
-    options = [
-        (f"what color is the {subject.shape}?", subject.color),
-        (f"which shape is {subject.color}?", subject.shape),
-        ("how many shapes are there?", NUMBERS[len(named)]),
-        ("what is the background?", background_where(scene.background, rng)),
-        (f"where is the {subject.color} {subject.shape}?", PLACES[place_cell(subject)]),
-    ]
+def _look(rng: np.random.Generator, index: int, *, is_clip: bool) -> Exchange:
+    kind = "caption" if rng.random() < CAPTION_SHARE else "question"
+    asked = sample_inquiry(kind, index, video=is_clip)
     if is_clip:
-        moved = (f"how does the {subject.color} {subject.shape} move?", f"it {MOTION_WORDS[subject.motion][0][0]}")
-        options += [moved] * 3
-    return options[int(rng.integers(len(options)))]
+        return Exchange("", asked.question, asked.answer, (), (asked.frames[list(SEEN_FRAMES)],))
+    return Exchange("", asked.question, asked.answer, (asked.frames[0],))
+
+
+def _plan(rng: np.random.Generator, case: Case) -> Exchange:
+    told: dict[str, Role | None] = dict(told_roles(case))
+    if len(told) == 1 and rng.random() < UNTOLD_SHARE:
+        told = dict.fromkeys(told)
+    prompts = get_preset("mini").prompts
+    return Exchange(*plan_exchange(prompts, told, case.prompt, right_plan(case)), *_inputs(case, SEEN_FRAMES))
+
+
+def _review(rng: np.random.Generator, case: Case) -> Exchange:
+    made = spoil(case, pick(rng, SPOILINGS), rng)
+    images, clips = _inputs(case, SEEN_FRAMES)
+    if len(made) == 1:
+        images = (*images, made[0])
+    else:
+        clips = (*clips, made[list(SEEN_FRAMES)])
+    prompts = get_preset("mini").prompts
+    return Exchange(*review_exchange(prompts, Task(case.task), case.prompt, judge(case, made)), images, clips)

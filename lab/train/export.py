@@ -15,7 +15,7 @@ from vogue.schemas.presets import Learnt, get_preset, limited_to
 
 from .curve import read_log
 from .dialogue import KINDS
-from .mmdit import MIXING
+from .groups import learnt_tasks
 
 __all__ = ["LIMIT_BYTES", "export_weights", "split_generator"]
 
@@ -55,8 +55,8 @@ def export_weights(run: Path, folder: Path, *, seed: int = 0) -> dict[str, int]:
 
 def _learnt() -> Preset:
     """The preset, limited to what was trained: a server refuses the rest with these weights."""
-    tasks = {task: one for task, one in get_preset("mini").tasks.items() if task in MIXING}
-    learnt = Learnt(tasks=tasks, can_plan="plan" in KINDS, can_review="review" in KINDS)
+    tasks = {task: one for task, one in get_preset("mini").tasks.items() if task in learnt_tasks()}
+    learnt = Learnt(tasks=tasks, can_plan="plan" in KINDS, can_review="review_image" in KINDS)
     return limited_to(get_preset("mini"), learnt)
 
 

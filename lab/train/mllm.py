@@ -33,8 +33,12 @@ PATCH, MERGE = 8, 2
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 POOL = 5000
+# Scoring by the oracles is slow, so fewer reviews are drawn, and more often.
+FEWER = {"review_image": 1200, "review_video": 300}
 PROMPT_WEIGHT = 0.15
 HELD_OUT = 64
+# The tokenizer's merges come from these; plans and reviews are made of the same words, and of punctuation.
+TOLD = ("t2i", "t2v", "i2v", "i2i_edit", "v2v_edit", "references", "see_image")
 
 
 def special_id(tokenizer: Tokenizer, name: str) -> int:
@@ -94,8 +98,13 @@ def mllm_config(
 def world_sentences(count: int, seed: int, prompts: Prompts) -> list[str]:
     """Sentences to learn the tokenizer's merges from: requests, questions, answers, and the words around them."""
     around = [prompts.system, *prompts.tasks.values(), "system\n", "user\n", "assistant\n"] * 20
-    drawn = [draw_exchange(kind, index, seed) for kind in KINDS if kind != "see_video" for index in range(count)]
+    drawn = [draw_exchange(kind, index, seed) for kind in TOLD for index in range(count)]
     return around + [text for exchange in drawn for text in (exchange.text, exchange.answer)]
+
+
+def _tokens(frames: int, height: int, width: int) -> int:
+    """How many placeholders a picture or clip takes."""
+    return (frames + 1) // 2 * (height // PATCH // MERGE) * (width // PATCH // MERGE)
 
 
 def pack_frames(clips: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -160,7 +169,8 @@ class MLLMTask:
         """One batch of one kind of exchange."""
         kinds = list(KINDS)
         kind = kinds[int(rng.choice(len(kinds), p=list(KINDS.values())))]
-        drawn = [draw_exchange(kind, int(index), self.seed) for index in rng.integers(0, self.pool, self.batch)]
+        count = min(self.pool, FEWER.get(kind, self.pool))
+        drawn = [draw_exchange(kind, int(index), self.seed) for index in rng.integers(0, count, self.batch)]
         answers, users, _ = self._losses(drawn)
         return answers + PROMPT_WEIGHT * users, {f"{kind}": float(answers.detach())}
 
@@ -168,7 +178,8 @@ class MLLMTask:
         """Loss a token of the answers, and the share of answer tokens guessed right, on exchanges never trained on."""
         scores = {}
         for kind in KINDS:
-            drawn = [draw_exchange(kind, 10_000_000 + index, self.seed) for index in range(HELD_OUT)]
+            count = HELD_OUT // 4 if kind in FEWER else HELD_OUT
+            drawn = [draw_exchange(kind, 10_000_000 + index, self.seed) for index in range(count)]
             answers, _, right = self._losses(drawn)
             scores[f"{kind}_loss"], scores[f"{kind}_right"] = float(answers), right
         return scores
@@ -194,33 +205,28 @@ class MLLMTask:
 
     def _lay_out(self, exchange: Exchange) -> tuple[list[int], int]:
         """Token ids of a whole exchange, and where its answer starts."""
-        visuals = []
-        if exchange.frames is not None:
-            kind = VisualKind.VIDEO if exchange.is_clip else VisualKind.IMAGE
-            _, height, width, _ = exchange.frames.shape
-            tokens = (len(exchange.frames) + 1) // 2 * (height // PATCH // MERGE) * (width // PATCH // MERGE)
-            visuals = [(kind, tokens)]
-        task_instruction = self.prompts.tasks[exchange.task] if exchange.task else ""
-        text = self.tokenizer.user_text(exchange.text, task_instruction)
+        visuals = [(VisualKind.IMAGE, _tokens(1, *one.shape[:2])) for one in exchange.images]
+        visuals += [(VisualKind.VIDEO, _tokens(*one.shape[:3])) for one in exchange.clips]
+        text = self.tokenizer.user_text(exchange.text, exchange.task_instruction)
         ids = self.tokenizer.generation(self.prompts.system, visuals, text).ids
         return ids + self.tokenizer.encode(exchange.answer) + [self._end], len(ids)
 
     def _forward(self, ids: Tensor, mask: Tensor, drawn: list[Exchange]) -> Tensor:
         pixels: dict[str, Tensor] = {}
-        grids = None
-        is_clip = drawn[0].is_clip
-        if drawn[0].frames is not None:
-            values, grids = pack_frames(np.stack([exchange.frames for exchange in drawn]))  # type: ignore[misc]
-            suffix = "_videos" if is_clip else ""
-            pixels = {f"pixel_values{suffix}": values, "video_grid_thw" if is_clip else "image_grid_thw": grids}
+        images = [one[None] for exchange in drawn for one in exchange.images]
+        clips = [one for exchange in drawn for one in exchange.clips]
+        if images:
+            pixels["pixel_values"], pixels["image_grid_thw"] = pack_frames(np.stack(images))
+        if clips:
+            pixels["pixel_values_videos"], pixels["video_grid_thw"] = pack_frames(np.stack(clips))
         config = self.network.config
         kinds = (ids == config.image_token_id).int() + 2 * (ids == config.video_token_id).int()
         positions, _ = self.network.model.get_rope_index(
             ids,
             kinds * mask.int(),
-            image_grid_thw=None if is_clip else grids,
-            video_grid_thw=grids if is_clip else None,
-            second_per_grid_ts=torch.ones(len(ids)) if is_clip else None,
+            image_grid_thw=pixels.get("image_grid_thw"),
+            video_grid_thw=pixels.get("video_grid_thw"),
+            second_per_grid_ts=torch.ones(len(clips)) if clips else None,
             attention_mask=mask,
         )
         with torch.autocast("cpu", torch.bfloat16):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -14,16 +13,14 @@ from vogue.engines.schedule import shift_sigmas
 from vogue.schemas.config import Preset
 
 from .generator import Generator, reading_loss, reading_right
+from .groups import GROUPS
 from .optim import Optimizers
 from .plain_attention import use_plain_attention
 from .pool import Rows, TaskPool
 from .samples import score_samples
 
-__all__ = ["MIXING", "GeneratorTask", "flow_loss", "sample_sigmas"]
+__all__ = ["GeneratorTask", "flow_loss", "sample_sigmas"]
 
-MIXING: Final[dict[str, float]] = {"t2i": 0.18, "t2v": 0.44, "i2v": 0.16, "i2i_edit": 0.07, "v2v_edit": 0.15}
-# Pictures are short sequences: a larger batch of them costs no more than a batch of clips.
-BATCHES: Final[dict[str, int]] = {"t2i": 192, "t2v": 64, "i2v": 64, "i2i_edit": 96, "v2v_edit": 64}
 DROPPED = 0.1
 TRAINING_SHIFT = 2.0
 UNIFORM_SHARE = 0.3
@@ -48,7 +45,7 @@ def sample_sigmas(count: int, generator: torch.Generator) -> Tensor:
 def flow_loss(network: nn.Module, rows: Rows, held: int, generator: torch.Generator) -> Tensor:
     """Squared error of the velocity `noise − data` on the frames to be made, more where an edit or a subject is.
 
-    `held` target frames (an image-to-video's first) and the source stay clean, as in sampling (NUMERICS, latents).
+    `held` target frames (an image-to-video's first), references and the source stay clean, as in sampling (NUMERICS, latents).
     An edit's place is known from the source, so it counts more at every level. Where a made subject stands is decided by
     the noise: more weight there at high levels would teach the network to paint subjects everywhere, so it grows
     only as the picture settles.
@@ -59,17 +56,19 @@ def flow_loss(network: nn.Module, rows: Rows, held: int, generator: torch.Genera
     noise = torch.randn(target.shape, generator=generator)
     level = sigma.view(-1, 1, 1, 1, 1)
     noisy = torch.cat([target[:, :, :held], ((1 - level) * target + level * noise)[:, :, held:]], dim=2)
-    latents = noisy if rows.source is None else torch.cat([noisy, rows.source], dim=2)
+    latents = torch.cat([part for part in (rows.references, noisy, rows.source) if part is not None], dim=2)
+    first = 0 if rows.references is None else rows.references.shape[2]
     with torch.autocast("cpu", torch.bfloat16):
         velocity = network(latents, 1000 * sigma, rows.states, rows.mask)
-    error = (velocity[:, :, held:frames].float() - (noise - target)[:, :, held:]).square()
+    made = velocity[:, :, first + held : first + frames].float()
+    error = (made - (noise - target)[:, :, held:]).square()
     emphasis = SUBJECT_WEIGHT * (1 - level).square() + (EDITED_WEIGHT if rows.source is not None else 0.0)
     weight = 1 + emphasis * rows.weight[:, None, held:]
     return (error * weight).mean() / weight.mean()
 
 
 class GeneratorTask:
-    """Flow matching over the five tasks, batches of one task each."""
+    """Flow matching over all groups, batches of one group each."""
 
     name = "mmdit"
 
@@ -80,7 +79,7 @@ class GeneratorTask:
         use_plain_attention(self.network)
         if compiled:
             self._compile()
-        self.pools = {task: TaskPool(folder, task) for task in MIXING}
+        self.pools = {name: TaskPool(folder, name) for name in GROUPS}
         self.unconditional = torch.load(folder / "negative.pt", weights_only=True)
         # Modulations, embeddings and the last projection are not hidden matrices.
         self.optimizers = Optimizers(
@@ -106,17 +105,21 @@ class GeneratorTask:
             block.compile(dynamic=True)
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """One batch of one task, by the mixing shares."""
+        """One batch of one group, by the mixing shares."""
         if self._drawn % REFRESH_EVERY == 0:
             for pool in self.pools.values():
                 pool.refresh()
         self._drawn += 1
-        task = list(MIXING)[int(rng.choice(len(MIXING), p=list(MIXING.values())))]
-        rows = self.pools[task].draw(rng, BATCHES[task], self.unconditional, DROPPED)
-        loss = flow_loss(self.network, rows, held=int(task == "i2v"), generator=generator)
-        # The source's tokens, where there is one, come after the target's and are not asked about.
-        reading = reading_loss(self.network.reading()[:, : rows.labels.shape[1]], rows.labels, rows.places)
-        return loss + READING_WEIGHT * reading, {task: float(loss.detach()), "reading": float(reading.detach())}
+        names = list(GROUPS)
+        name = names[int(rng.choice(len(names), p=[group.mixing for group in GROUPS.values()]))]
+        group = GROUPS[name]
+        rows = self.pools[name].draw(rng, group.batch, self.unconditional, DROPPED)
+        loss = flow_loss(self.network, rows, held=group.held, generator=generator)
+        # References stand before the target's tokens, a source after them; neither is asked about.
+        read, tokens = self.network.reading(), rows.labels.shape[1]
+        before = group.references * tokens // rows.target.shape[2]
+        reading = reading_loss(read[:, before : before + tokens], rows.labels, rows.places)
+        return loss + READING_WEIGHT * reading, {name: float(loss.detach()), "reading": float(reading.detach())}
 
     def evaluate(self, average: nn.Module | None, folder: Path, step: int) -> dict[str, float]:
         """Scores of samples for held-out cases, and a contact sheet; and whether words have reached their places."""

@@ -19,11 +19,18 @@ class Optimizers:
         named: parameters by name.
         muon_lr: peak rate of Muon, scaled so that rates for AdamW fit; 0 leaves all to AdamW.
         adam_lr: peak rate of AdamW.
+        adam_eps: AdamW's smallest denominator.
         plain: words in the names of matrices that AdamW takes: embeddings, heads, modulations.
     """
 
     def __init__(
-        self, named: Iterable[tuple[str, nn.Parameter]], *, muon_lr: float, adam_lr: float, plain: tuple[str, ...] = ()
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        *,
+        muon_lr: float,
+        adam_lr: float,
+        plain: tuple[str, ...] = (),
+        adam_eps: float = 1e-10,
     ) -> None:
         matrices: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
@@ -40,7 +47,8 @@ class Optimizers:
             )
             self.members.append(muon)
         if others:
-            self.members.append(torch.optim.AdamW(others, lr=adam_lr, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0))
+            adam = torch.optim.AdamW(others, lr=adam_lr, betas=ADAM_BETAS, eps=adam_eps, weight_decay=0.0)
+            self.members.append(adam)
 
     def step(self, factor: float) -> None:
         """One update at `factor` of the peak rates; gradients are dropped."""

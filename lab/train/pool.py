@@ -23,7 +23,8 @@ from vogue.engines.conditioning import Canvas, Visual, readings
 from vogue.engines.mllm import MLLM
 from vogue.engines.mllm_loading import load_mllm
 from vogue.engines.models.patch_vae import PatchVAE
-from vogue.lab.world.cases import Case, Split, sample_case
+from vogue.lab.world.cases import Case
+from vogue.lab.world.exercises import sample_exercise
 from vogue.lab.world.render import render
 from vogue.schemas.config import Preset, Role, Task
 from vogue.schemas.presets import get_preset
@@ -31,23 +32,25 @@ from vogue.schemas.references import MediaKind
 from vogue.schemas.stages import Pass
 
 from .codec import to_pixels
+from .groups import GROUPS, draw_case
 from .labels import label
 
-__all__ = ["Encoder", "Rows", "TaskPool", "fill_pool", "open_encoder", "visuals_of"]
+__all__ = ["SCORED", "Encoder", "Rows", "TaskPool", "fill_pool", "open_encoder", "visuals_of"]
 
 SHARD = 240
 CHUNK = 24
 HELD_OUT = 24
 NEGATIVE_EVERY = 3
 VISIBLE = 8
-SHARES: Final = {"t2v": 0.32, "t2i": 0.2, "i2v": 0.14, "i2i_edit": 0.12, "v2v_edit": 0.22}
+SCORED: Final = ("t2v", "i2v", "i2i_edit", "v2v_edit", "multiid_one", "ref_v2v_edit")
+"""Exercises with a held-out shard, which samples on the way are scored on."""
 log = logging.getLogger("vogue.train")
 
 
 def visuals_of(case: Case) -> list[Visual]:
     """A case's visual inputs with their roles."""
     kind = MediaKind.IMAGE if len(case.target) == 1 else MediaKind.VIDEO
-    visuals = []
+    visuals = [Visual(Role.REFERENCE, MediaKind.IMAGE, one) for one in case.references]
     if case.source is not None:
         visuals.append(Visual(Role.SOURCE, kind, case.source))
     if case.first_frame is not None:
@@ -68,36 +71,40 @@ class Encoder:
         made = self._readings(Task.T2V, "", [], (Pass.UNCONDITIONAL,))
         return self.mllm.encode([made[Pass.UNCONDITIONAL]])[0]
 
-    def shard(
-        self, task: str, seeds: Sequence[int], split: Split, negative_every: int = NEGATIVE_EVERY
-    ) -> dict[str, Tensor]:
-        """Encode the cases of `seeds`.
+    def shard(self, drawn: Sequence[tuple[Case, str]], negative_every: int = NEGATIVE_EVERY) -> dict[str, Tensor]:
+        """Encode cases of one group with their prompts.
 
         Returns:
-            target, source (edits): [N, C, T, h, w] float16. states [N, L, D] float16, padded with zeros, and lengths [N];
-            with visuals also negative and negative_lengths, of every `negative_every`-th case. mask: [N, T, h, w], the share of
-            a cell that is edited or, without an edit, that subjects cover. labels, places: see `labels`.
+            target, source (edits), references (one a frame): [N, C, T, h, w] float16. states [N, L, D] float16, padded with
+            zeros, and lengths [N]; with visuals also negative and negative_lengths, of every `negative_every`-th case.
+            mask: [N, T, h, w], the share of a cell that is edited or, without an edit, that subjects cover. labels, places: see `labels`.
         """
         parts = []
-        for start in range(0, len(seeds), CHUNK):
-            cases = [sample_case(task, seed, split) for seed in seeds[start : start + CHUNK]]  # type: ignore[arg-type]
-            parts.append(self._encode(Task(task), cases, negative_every))
+        for start in range(0, len(drawn), CHUNK):
+            cases, prompts = zip(*drawn[start : start + CHUNK], strict=True)
+            parts.append(self._encode(list(cases), list(prompts), negative_every))
         names = parts[0].keys()
         return {name: torch.cat(_even([part[name] for part in parts])).contiguous() for name in names}
 
     @torch.inference_mode()
-    def _encode(self, task: Task, cases: list[Case], negative_every: int) -> dict[str, Tensor]:
+    def _encode(self, cases: list[Case], prompts: list[str], negative_every: int) -> dict[str, Tensor]:
+        task = Task(cases[0].task)
         out = {"target": self._latents([case.target for case in cases])}
         passes: tuple[Pass, ...] = (Pass.CONDITIONAL,)
-        if task in (Task.I2V, Task.I2I_EDIT, Task.V2V_EDIT):
+        if visuals_of(cases[0]):
             passes = (Pass.CONDITIONAL, Pass.NEGATIVE)
         if cases[0].source is not None:
             out["source"] = self._latents([case.source for case in cases])  # type: ignore[misc]
+        if cases[0].references:
+            pictures = [self._latents(list(one)) for one in zip(*(case.references for case in cases), strict=True)]
+            out["references"] = torch.cat(pictures, dim=2)
         out["mask"] = _shrink_masks(np.stack([_where_it_matters(case) for case in cases]))
         labelled = [label(case.target_scene, len(case.target)) for case in cases]
         out["labels"] = torch.from_numpy(np.stack([labels for labels, _ in labelled]))
         out["places"] = torch.from_numpy(np.stack([places for _, places in labelled]))
-        made = [self._readings(task, case.prompt, visuals_of(case), passes) for case in cases]
+        made = [
+            self._readings(task, prompt, visuals_of(case), passes) for case, prompt in zip(cases, prompts, strict=True)
+        ]
         for which, name, lengths, every in (
             (Pass.CONDITIONAL, "states", "lengths", 1),
             (Pass.NEGATIVE, "negative", "negative_lengths", negative_every),
@@ -128,8 +135,8 @@ def open_encoder(run: Path, preset: Preset) -> Encoder:
     )
 
 
-def fill_pool(run: Path, cases: int, part: int = 0, parts: int = 1) -> None:
-    """Write shards until `cases` are there, the tasks in proportion; held-out shards and the negative prompt first.
+def fill_pool(run: Path, count: int, part: int = 0, parts: int = 1) -> None:
+    """Write shards until `count` cases are there, the groups in proportion; held-out shards and the negative prompt first.
 
     Of `parts` processes that fill a pool together, this is number `part`, from 0.
     """
@@ -138,19 +145,21 @@ def fill_pool(run: Path, cases: int, part: int = 0, parts: int = 1) -> None:
     encoder = open_encoder(run, get_preset("mini"))
     if part == 0:
         torch.save(encoder.negative_states().clone(), folder / "negative.pt")
-    for task in list(SHARES)[part::parts]:
-        held_out = folder / f"eval-{task}.safetensors"
+    for name in SCORED[part::parts]:
+        held_out = folder / f"eval-{name}.safetensors"
         if not held_out.exists():
-            save_file(encoder.shard(task, range(HELD_OUT), "eval", negative_every=1), held_out)
-    shards = {task: round(cases * share / SHARD) for task, share in SHARES.items()}
-    # Whichever task is furthest behind its share comes next, so that an unfinished pool is a balanced one.
-    order = sorted((index / count, task, index) for task, count in shards.items() for index in range(count))
-    for _, task, index in order[part::parts]:
-        path = folder / f"{task}-{index:03d}.safetensors"
+            cases = [sample_exercise(name, seed, "eval") for seed in range(HELD_OUT)]
+            save_file(encoder.shard([(case, case.prompt) for case in cases], negative_every=1), held_out)
+    shards = {name: max(1, round(count * group.mixing / SHARD)) for name, group in GROUPS.items()}
+    # Whichever group is furthest behind its share comes next, so that an unfinished pool is a balanced one.
+    order = sorted((index / needed, name, index) for name, needed in shards.items() for index in range(needed))
+    for _, name, index in order[part::parts]:
+        path = folder / f"{name}-{index:03d}.safetensors"
         if path.exists():
             continue
+        drawn = [draw_case(GROUPS[name], seed) for seed in range(index * SHARD, (index + 1) * SHARD)]
         unfinished = path.with_suffix(".part")
-        save_file(encoder.shard(task, range(index * SHARD, (index + 1) * SHARD), "train"), unfinished)
+        save_file(encoder.shard(drawn), unfinished)
         unfinished.rename(path)
         log.info("%s", path.name)
 
@@ -182,11 +191,12 @@ def _even(parts: list[Tensor]) -> list[Tensor]:
 
 @dataclass
 class Rows:
-    """A batch of one task: latents [B, C, T, h, w], MLLM states [B, L, D] and their mask [B, L], and where the loss counts
-    more, [B, T, h, w]. What each token shows: labels [B, N, attributes] and places [B, N, 3]."""
+    """A batch of one group: latents [B, C, T, h, w] of target, source and references, MLLM states [B, L, D] and their mask
+    [B, L], and where the loss counts more, [B, T, h, w]. What each token shows: labels [B, N, attributes] and places [B, N, 3]."""
 
     target: Tensor
     source: Tensor | None
+    references: Tensor | None
     states: Tensor
     mask: Tensor
     weight: Tensor
@@ -196,15 +206,15 @@ class Rows:
 
 @dataclass
 class TaskPool:
-    """All shards of a task that have been written so far."""
+    """All shards of a group that have been written so far."""
 
     folder: Path
-    task: str
+    name: str
     _shards: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def refresh(self) -> int:
         """Open shards that were written since; returns how many cases there are."""
-        paths = sorted(self.folder.glob(f"{self.task}-*.safetensors"))
+        paths = sorted(self.folder.glob(f"{self.name}-*.safetensors"))
         for path in paths:
             if path.name not in self._shards:
                 self._shards[path.name] = load_file(path)
@@ -222,10 +232,14 @@ class TaskPool:
             picks.append((shard, row))
             states.append(_states_of(shard, row, unconditional, drop=drop))
         lengths = torch.tensor([len(row) for row in states])
-        edits = "source" in picks[0][0]
+
+        def stacked(part: str) -> Tensor | None:
+            return torch.stack([shard[part][row] for shard, row in picks]).float() if part in picks[0][0] else None
+
         return Rows(
             target=torch.stack([shard["target"][row] for shard, row in picks]).float(),
-            source=torch.stack([shard["source"][row] for shard, row in picks]).float() if edits else None,
+            source=stacked("source"),
+            references=stacked("references"),
             states=torch.nn.utils.rnn.pad_sequence(states, batch_first=True).float(),
             mask=torch.arange(int(lengths.max())) < lengths[:, None],
             weight=torch.stack([shard["mask"][row] for shard, row in picks]).float(),

@@ -18,19 +18,19 @@ from vogue.engines.pipeline import frames_of
 from vogue.engines.sampling import denoise, get_noise, prepare
 from vogue.engines.torch_engine import TorchEngine
 from vogue.lab.scoring import merge, score_case
-from vogue.lab.world.cases import sample_case
+from vogue.lab.world.exercises import sample_exercise
 from vogue.schemas.config import Preset
 from vogue.schemas.stages import Pass
 
 from .generator import Generator
 from .pictures import write_sheet
+from .pool import SCORED
 
 __all__ = ["sample_shard", "score_samples"]
 
 STEPS = 10
 SHOWN = 6
-SCORED = ("t2v", "i2v", "i2i_edit", "v2v_edit")
-REPORTED = ("colour", "shape", "background", "motion", "first frame dB", "done", "outside dB")
+REPORTED = ("colour", "shape", "background", "motion", "first frame dB", "done", "identity", "outside dB")
 
 
 def score_samples(network: Generator, preset: Preset, folder: Path, step: int) -> dict[str, float]:
@@ -40,14 +40,17 @@ def score_samples(network: Generator, preset: Preset, folder: Path, step: int) -
     vae.eval()
     scores: dict[str, float] = {}
     sheet = []
-    for task in SCORED:
-        shard = load_file(folder / "pool" / f"eval-{task}.safetensors")
+    for name in SCORED:
+        path = folder / "pool" / f"eval-{name}.safetensors"
+        if not path.exists():
+            continue
+        shard, task = load_file(path), sample_exercise(name, 0, "eval").task
         made = sample_shard(
             network, vae, preset, task, shard, torch.load(folder / "pool" / "negative.pt", weights_only=True)
         )
-        cases = [sample_case(task, seed, "eval") for seed in range(len(made))]  # type: ignore[arg-type]
+        cases = [sample_exercise(name, seed, "eval") for seed in range(len(made))]
         estimates = merge(score_case(case, clip) for case, clip in zip(cases, made, strict=True))
-        scores |= {f"{task} {name}": estimates[name].value for name in REPORTED if name in estimates}
+        scores |= {f"{name} {one}": estimates[one].value for one in REPORTED if one in estimates}
         for case, clip in list(zip(cases, made, strict=True))[:SHOWN]:
             sheet.append(np.concatenate([_strip(case.source), _strip(case.target), _strip(clip)]))
     rows = np.stack(sheet).astype(np.float32) / 127.5 - 1
@@ -92,6 +95,7 @@ def sample_shard(
                     get_noise(tuple(target.shape), row),  # type: ignore[arg-type]
                     {which: network.connector(one.float()).float() for which, one in states.items()},
                     Conditions(
+                        references=shard["references"][row].float().split(1, dim=1) if "references" in shard else (),
                         source=shard["source"][row].float() if "source" in shard else None,
                         first_frame=target[:, :1] if task == "i2v" else None,
                     ),

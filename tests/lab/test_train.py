@@ -150,8 +150,8 @@ def test_sigmas_cover_both_ends() -> None:
     assert 0.5 < sigmas.median() < 0.8
 
 
-@pytest.mark.parametrize(("held", "edit"), [(0, False), (1, False), (0, True)])
-def test_generator_learns(held: int, edit: bool) -> None:
+@pytest.mark.parametrize(("held", "edit", "references"), [(0, False, 0), (1, False, 0), (0, True, 0), (0, True, 2)])
+def test_generator_learns(held: int, edit: bool, references: int) -> None:
     torch.manual_seed(0)
     network = Generator(get_preset("tiny"))
     optimizers = Optimizers(network.named_parameters(), muon_lr=5e-3, adam_lr=5e-3)
@@ -159,6 +159,7 @@ def test_generator_learns(held: int, edit: bool) -> None:
     rows = Rows(
         target=torch.randn(8, 16, 2, 4, 4, generator=data),
         source=torch.randn(8, 16, 2, 4, 4, generator=data) if edit else None,
+        references=torch.randn(8, 16, references, 4, 4, generator=data) if references else None,
         states=torch.randn(8, 5, 32, generator=data),
         mask=torch.ones(8, 5, dtype=torch.bool),
         weight=torch.rand(8, 2, 4, 4, generator=data),
@@ -168,7 +169,9 @@ def test_generator_learns(held: int, edit: bool) -> None:
     losses, readings = [], []
     for step in range(30):
         loss = flow_loss(network, rows, held, torch.Generator().manual_seed(step % 3))
-        readings.append(reading_loss(network.reading()[:, : rows.labels.shape[1]], rows.labels, rows.places))
+        before = 4 * references
+        reading = network.reading()[:, before : before + rows.labels.shape[1]]
+        readings.append(reading_loss(reading, rows.labels, rows.places))
         loss = loss + 0.2 * readings[-1]
         loss.backward()
         optimizers.step(1.0)
