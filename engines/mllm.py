@@ -60,6 +60,8 @@ class MLLM:
         self._end = tokenizer.token_id(END)
         self.eyes: Callable[[Patches], Tensor] = self.look
         """What gives the vision tower's states of a visual. Whoever remembers them puts a memory before `look`."""
+        self.count: Callable[[int, int], None] = lambda read, written: None
+        """Told how many tokens were read, those of visuals included, and how many were written."""
 
     @property
     def device(self) -> torch.device:
@@ -101,6 +103,7 @@ class MLLM:
             if len(said) > told and not said.endswith("\ufffd"):
                 yield said[told:]
                 told = len(said)
+        self.count(0, len(row.ids))
         if len(said) > told:
             yield said[told:]
 
@@ -124,6 +127,7 @@ class MLLM:
     def _finish(self, readings: Sequence[Reading], rows: Sequence[Continuation]) -> list[str]:
         for _ in continue_rows(self._ask(readings), rows):
             pass
+        self.count(0, sum(len(row.ids) for row in rows))
         return [self.tokenizer.decode(row.ids) for row in rows]
 
     def _budget(self, asked: int | None) -> int:
@@ -183,6 +187,7 @@ class MLLM:
             where = slice(width - len(row), width) if padding == "left" else slice(0, len(row))
             ids[i, where] = torch.tensor(row)
             mask[i, where] = 1
+        self.count(int(mask.sum()), 0)
         return Batch(ids.to(self.device), mask.to(self.device), patches)
 
     def _positions(self, batch: Batch) -> Tensor:

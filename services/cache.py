@@ -23,6 +23,7 @@ from vogue.schemas.references import Artifact, TensorRef
 from vogue.schemas.stages import ActionCount
 
 from .blobs import BlobStore
+from .metrics import CACHE_LOOKUPS, operation
 
 __all__ = ["ActionCache", "ActionKey", "code_version", "digests"]
 
@@ -69,13 +70,19 @@ class ActionCache:
         """The stored result of `key`, else what `compute` gives, stored for the next one who asks. Either is counted."""
         found = self.get(key, contract)
         self._count(key.operation, reused=found is not None)
-        return found if found is not None else self.put(key, await compute())
+        if found is not None:
+            return found
+        with operation(key.operation):
+            return self.put(key, await compute())
 
     def run_here(self, key: ActionKey, contract: type[M], compute: Callable[[], M]) -> M:
         """As `run`, for a caller that is on a thread of its own."""
         found = self.get(key, contract)
         self._count(key.operation, reused=found is not None)
-        return found if found is not None else self.put(key, compute())
+        if found is not None:
+            return found
+        with operation(key.operation):
+            return self.put(key, compute())
 
     def counts(self) -> list[ActionCount]:
         """How often each operation was computed and how often looked up, since the state directory was made."""
@@ -83,13 +90,14 @@ class ActionCache:
             rows = self._db.execute("SELECT operation, computed, reused FROM counts ORDER BY operation").fetchall()
         return [ActionCount(operation=name, computed=computed, reused=reused) for name, computed, reused in rows]
 
-    def _count(self, operation: str, *, reused: bool) -> None:
+    def _count(self, operation_name: str, *, reused: bool) -> None:
         column = "reused" if reused else "computed"
+        CACHE_LOOKUPS.add(operation=operation_name, outcome=column)
         with self._lock:
             self._db.execute(
                 f"INSERT INTO counts (operation, {column}) VALUES (?, 1)"
                 f" ON CONFLICT (operation) DO UPDATE SET {column} = {column} + 1",
-                (operation,),
+                (operation_name,),
             )
 
     def get(self, key: ActionKey, contract: type[M]) -> M | None:

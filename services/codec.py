@@ -44,6 +44,7 @@ from vogue.schemas.stages import (
 
 from .comparing import psnr_db, side_by_side
 from .lossless import prepare_lossless
+from .metrics import operation
 from .sheets import MAX_CELLS, cell_size, grid, stride
 from .workplace import Workplace, array_of, tensor_of
 
@@ -85,7 +86,8 @@ class CodecService:
 
     async def probe(self, request: ProbeRequest) -> MediaFacts:
         """Look at an upload before anything is made of it."""
-        info = await asyncio.to_thread(probe, self._blobs.path(request.original), self._limits, param="file")
+        with operation("codec.probe"):
+            info = await asyncio.to_thread(probe, self._blobs.path(request.original), self._limits, param="file")
         if info.kind == "audio":
             raise MediaUnreadable(f"{request.filename!r} holds sound, but no picture", param="file")
         kind = MediaKind(info.kind)
@@ -193,8 +195,9 @@ class CodecService:
 
     async def decode(self, request: DecodeRequest) -> DecodedMedia:
         """Frames, file and poster of latents."""
-        frames = await self._thread.run(self._decode, request.latents)
-        return await asyncio.to_thread(self._write, frames, request)
+        with operation("codec.decode"):
+            frames = await self._thread.run(self._decode, request.latents)
+            return await asyncio.to_thread(self._write, frames, request)
 
     @torch.inference_mode()
     def _decode(self, latents: TensorRef, first: int | None = None) -> NDArray[np.uint8]:
@@ -222,17 +225,17 @@ class CodecService:
 
     async def preview(self, request: PreviewRequest) -> Artifact:
         """The first frame of latents on the way."""
-        frames = await self._thread.run(self._decode, request.latents, 1)
 
-        def write() -> Artifact:
-            frame = frames[0]
+        def write(frame: NDArray[np.uint8]) -> Artifact:
             if request.height_px is not None and request.width_px is not None:
                 shape = (request.height_px, request.width_px)
                 frame = to_bytes(resize_image(frame, SourceSize(*shape, *shape)))
             with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
                 return self._picture(frame, Path(folder) / "preview.png")
 
-        return await asyncio.to_thread(write)
+        with operation("codec.preview"):
+            frames = await self._thread.run(self._decode, request.latents, 1)
+            return await asyncio.to_thread(write, frames[0])
 
     async def sheet(self, original: Artifact) -> Artifact:
         """A grid of a clip's frames as one picture."""
@@ -264,7 +267,8 @@ class CodecService:
                 picture = self._picture(side_by_side(one, other), Path(folder) / "both.png")
             return FrameComparison(identical=np.array_equal(one, other), psnr_db=psnr_db(one, other), picture=picture)
 
-        return await asyncio.to_thread(work)
+        with operation("codec.compare"):
+            return await asyncio.to_thread(work)
 
 
 def _media_type(info: MediaInfo, kind: MediaKind) -> str:

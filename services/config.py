@@ -33,6 +33,15 @@ class DeploymentConfig(Contract):
 
 class OrchestratorConfig(Contract):
     """Admission, leases and housekeeping."""
+class LogConfig(Contract):
+    """What the services write down. Neither form holds prompts or keys."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    folder: Path | None = None
+    """Beside standard error, each service appends to a file here."""
+
+
 
     max_open_jobs: PositiveInt = 16
     """Jobs waiting or at work; one more is refused with 429."""
@@ -87,3 +96,5 @@ class AppConfig(Contract):
                 " one orchestrator only; Postgres and a shared store will lift that"
             )
         return self
+    url_inputs: UrlInputConfig = UrlInputConfig()
+    logs: LogConfig = LogConfig()

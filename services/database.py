@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import sqlite3
 import threading
@@ -18,7 +19,13 @@ from vogue.schemas.plan import Plan, Trial
 from vogue.schemas.references import Artifact, Lossless
 from vogue.schemas.requests import GenerationRequest, JobSpec
 
+from .callers import current_tenant, own
+from .metrics import FAILURES, FINISHED, JOB_SECONDS
+from .webhooks import announce
+
 __all__ = ["OPEN", "Database", "connect", "new_id"]
+
+logger = logging.getLogger(__name__)
 
 OPEN = (JobStatus.QUEUED.value, JobStatus.IN_PROGRESS.value)
 
@@ -269,3 +276,16 @@ def end_job(db: sqlite3.Connection, job_id: str, status: JobStatus, error: Error
         assets=job_assets(db, job_id) if status is JobStatus.COMPLETED else (),
         error=error,
     )
+    announce(db, job_id, status, error)
+    _count_end(row, status, error)
+
+
+def _count_end(row: sqlite3.Row, status: JobStatus, error: ErrorInfo | None) -> None:
+    task = JobSpec.model_validate_json(row["spec"]).task
+    FINISHED.add(task=task, status=status)
+    if error is not None:
+        FAILURES.add(code=error.code)
+    if row["started_at_s"] is not None:
+        JOB_SECONDS.observe(row["finished_at_s"] - row["started_at_s"], task=task)
+    known = {"job_id": row["id"], "task": task.value, "status": status.value}
+    logger.info("over: %s", error.code if error is not None else status.value, extra=known)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -24,6 +25,7 @@ from vogue.schemas.jobs import ErrorInfo
 from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
 
 from .blobs import BlobStore
+from .metrics import STEP_SECONDS
 
 __all__ = ["DenoiserService", "Foresight", "Latents", "StepLoop"]
 
@@ -132,6 +134,7 @@ class DenoiserService:
             before: Latents | None = None
             latents: Latents | None = None
             while not (record.cancelled.is_set() or self._closing):
+                began = time.perf_counter()
                 stepping = self._on_worker(lambda: next(steps, None))
                 if latents is not None and done < job.steps:
                     # Shown and kept while the next step is made, and before that one counts.
@@ -139,6 +142,7 @@ class DenoiserService:
                 step = await stepping
                 if step is None:
                     break
+                STEP_SECONDS.observe(time.perf_counter() - began, task=job.task)
                 before = latents
                 done, latents = step
                 await self._tell(record, "step", done)
@@ -156,6 +160,7 @@ class DenoiserService:
             logger.exception("job %s failed", job.job_id)
             await self._fail(record, done, EngineError(f"denoising failed: {type(error).__name__}: {error}"))
         finally:
+            logger.info("stepped %d of %d steps: %s", done, job.steps, record.final or "left")
             if close := getattr(steps, "close", None):
                 await self._on_worker(close)
             async with record.news:

@@ -6,6 +6,7 @@ Nothing is decided here. Constructors run in the replica's process, so weights a
 from __future__ import annotations
 
 import asyncio
+import atexit
 import builtins
 import logging
 import os
@@ -49,7 +50,10 @@ from vogue.schemas.stages import (
 from .batching import batches
 from .blobs import BlobStore
 from .config import AppConfig, DeploymentConfig
+from .carrying import receiving
 from .remote import (
+from .logs import set_up_logs
+from .metrics import METERS
     RemoteCodec,
     RemoteConnector,
     RemoteDenoiser,
@@ -73,13 +77,23 @@ logger = logging.getLogger(__name__)
 
 
 class _Shell:
-    """What every deployment has: a process of its own, and a sign of life."""
+    """What every deployment has: a process of its own, a sign of life, logs and metrics."""
 
-    def __init__(self) -> None:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        receiving(cls)
+
+    def __init__(self, config: AppConfig) -> None:
         # In Serve's local testing mode all six would share the driver's process, and one crash would take all of them.
         if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
             raise ServiceError("VOGUE's services run as processes of their own; Serve's local testing mode is refused")
 
+        from .ray_metrics import RayMirror
+
+        set_up_logs(type(self).__name__.removesuffix("Deployment").lower(), config.logs)
+        METERS.mirrors = [RayMirror()]
+        METERS.keep_in(config.state_dir / "metrics.sqlite")
+        atexit.register(METERS.close)
     async def ready(self) -> int:
         """The id of the process that answers."""
         return os.getpid()
@@ -89,7 +103,7 @@ class _EngineShell(_Shell):
     """A deployment with networks: threads are set by hand, since Ray gives a fractional claim one."""
 
     def __init__(self, config: AppConfig, own: DeploymentConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         from .workplace import Workplace
 
         self.place = Workplace(config, own.threads)
@@ -219,7 +233,7 @@ class OrchestratorDeployment(SessionCalls, _Shell):
         denoiser: DeploymentHandle[Any],
         codec: DeploymentHandle[Any],
     ) -> None:
-        super().__init__()
+        super().__init__(config)
         # Read when LangGraph is imported: checkpoints may restore plain values only.
         os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
         from .database import Database
@@ -325,7 +339,7 @@ class GatewayDeployment(_Shell):
     def __init__(
         self, config: AppConfig, orchestrator: DeploymentHandle[Any], others: dict[str, DeploymentHandle[Any]]
     ) -> None:
-        super().__init__()
+        super().__init__(config)
         self._config = config
         self._orchestrator = orchestrator
         self._services = {"orchestrator": orchestrator, **others}

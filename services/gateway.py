@@ -23,6 +23,7 @@ from vogue.schemas.requests import GenerationRequest
 from .blobs import BlobStore
 from .delivery import deliver
 from .doors import add_doors
+from .exposition import RequestCounter, serve_metrics
 from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_errors
 from .openai import COUNTED_HERE, Office, serve_openai
 from .origins import OriginGuard
@@ -72,11 +73,13 @@ def build_http(
     answer_errors(app)
     app.add_middleware(BoundedBody, counted_elsewhere=("/v1/uploads", *COUNTED_HERE))
     app.add_middleware(OriginGuard, hosts=hosts)
+    app.add_middleware(RequestCounter)
     _serve_jobs(app, orchestrator)
     _serve_assets(app, orchestrator, blobs, preset)
     serve_sessions(app, orchestrator.sessions, blobs)
     serve_replays(app, orchestrator)
     _serve_health(app, readiness)
+    serve_metrics(app)
     serve_openai(app, Office(orchestrator, blobs, preset, media_retention_s))
     add_doors(app, hosts)
     return app

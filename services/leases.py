@@ -23,9 +23,11 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from vogue.schemas.errors import VogueError
 from vogue.schemas.jobs import ErrorInfo, EventKind, JobStatus, Stage, StoredAsset
+from vogue.schemas.requests import JobSpec
 from vogue.schemas.stages import LatentCheckpoint
 
 from .database import OPEN, Database, append_event, connect, end_job, insert_asset, job_row, tell_queue
+from .metrics import QUEUE_SECONDS
 
 __all__ = ["FencedSaver", "Lease", "LeaseLost", "LeaseTable"]
 
@@ -74,6 +76,8 @@ class LeaseTable:
                 append_event(
                     db, row["id"], EventKind.RESUMED, steps_done=row["steps_done"], steps_total=row["steps_total"]
                 )
+            else:
+                QUEUE_SECONDS.observe(now - row["created_at_s"], task=JobSpec.model_validate_json(row["spec"]).task)
             if row["status"] == JobStatus.QUEUED.value:
                 tell_queue(db)
             return Lease(row["id"], row["epoch"] + 1, row["attempts"] + 1)

@@ -40,11 +40,13 @@ from .leases import Lease, LeaseTable
 from .pages import Pages
 from .removal import Removal
 from .replaying import differences, input_ids, missing, refusal, replayed
+from .metrics import SUBMITTED, UPLOADED
 from .sessions import SessionStore
 from .thoughts import ThoughtTable
 from .worker import Bench, News, work_on
 
 __all__ = ["OrchestratorService"]
+from .stock import Stock
 
 logger = logging.getLogger(__name__)
 
@@ -103,12 +105,19 @@ class OrchestratorService:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._database.close()
         self._actions.close()
+        self._stock = Stock(database, blobs, preset)
+        self._signer: Signer | None = None
+        self._postman: Postman | None = None
+        if (webhooks := config.webhooks).enabled:
+            self._signer = Signer(webhooks.secret_file or database.path.with_name("webhook-secret"))
+            self._postman = Postman(DeliveryTable(database), webhooks, self._signer, dialer)
 
     # The port.
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:
         """Probe a stored file and give its owner an id for it."""
         facts = await self._ports.codec.probe(ProbeRequest(original=original, filename=filename))
+            asyncio.create_task(self._stock.run(), name="take stock"),
         asset = Asset(
             id=new_id("upload"),
             kind=facts.kind,
@@ -164,6 +173,7 @@ class OrchestratorService:
         *,
         also: Callable[[sqlite3.Connection, str], None] | None = None,
     ) -> Job:
+        UPLOADED.add(asset.num_bytes, kind=asset.kind)
         """Check, store and queue a job; it is on disk before this returns. What came `once` is not done again.
 
         Args:
@@ -178,7 +188,9 @@ class OrchestratorService:
             except VogueError as error:
                 raise type(error)(error.message, param=f"visuals.{index}.upload_id") from error
         spec, notices = resolve(request, self._preset, assets, secrets.randbelow(2**31))
-        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, self._config.max_open_jobs, once, also)
+        room = Room(self._config.max_open_jobs, self._config.max_waiting_plans)
+        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, room, once, also)
+        SUBMITTED.add(task=job.spec.task)
         self._wake.set()
         return job
 

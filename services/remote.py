@@ -41,6 +41,8 @@ from vogue.schemas.stages import (
     ReviewRequest,
 )
 
+from .carrying import carried
+
 __all__ = [
     "Remote",
     "RemoteCodec",
@@ -79,13 +81,14 @@ class Remote:
 
     async def _call(self, method: str, *args: Any, session_id: str = "") -> Any:
         try:
-            return await getattr(self._handle.options(session_id=session_id), method).remote(*args)
+            return await getattr(self._handle.options(session_id=session_id), method).remote(*args, **carried())
         except Exception as error:
             raise typed(error, self._service) from error
 
     async def _stream(self, method: str, *args: Any, session_id: str = "") -> AsyncIterator[Any]:
         try:
-            async for item in getattr(self._handle.options(stream=True, session_id=session_id), method).remote(*args):
+            handle = self._handle.options(stream=True, session_id=session_id)
+            async for item in getattr(handle, method).remote(*args, **carried()):
                 yield item
         except Exception as error:
             raise typed(error, self._service) from error

@@ -27,6 +27,7 @@ from vogue.schemas.plan import Plan, Review
 from vogue.schemas.references import MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.stages import AnswerRequest, EncodeInstructionRequest, PassStates, PlanRequest, ReviewRequest
 
+from .metrics import MLLM_TOKENS, operation
 from .workplace import Workplace, array_of, tensor_of
 
 __all__ = ["UnderstandingService"]
@@ -42,6 +43,11 @@ def visuals_of(prepared: tuple[PreparedVisual, ...], blobs: BlobStore) -> tuple[
     )
 
 
+def _count(read: int, written: int) -> None:
+    MLLM_TOKENS.add(read, kind="read")
+    MLLM_TOKENS.add(written, kind="written")
+
+
 class UnderstandingService:
     """Reads instructions and pictures."""
 
@@ -51,6 +57,7 @@ class UnderstandingService:
         self._place = place
         self._thread = place.torch
         mllm.eyes = self._look
+        mllm.count = _count
 
     @classmethod
     def load(cls, place: Workplace) -> UnderstandingService:
@@ -69,9 +76,10 @@ class UnderstandingService:
 
     async def answer(self, request: AnswerRequest) -> AsyncIterator[str]:
         """Stream the answer's text in pieces."""
-        pieces: Iterator[str] = await self._thread.run(self._answering, request)
-        while (piece := await self._thread.run(next, pieces, None)) is not None:
-            yield piece
+        with operation("understanding.answer"):
+            pieces: Iterator[str] = await self._thread.run(self._answering, request)
+            while (piece := await self._thread.run(next, pieces, None)) is not None:
+                yield piece
 
     def _answering(self, request: AnswerRequest) -> Iterator[str]:
         config = self._place.preset.mllm
@@ -90,7 +98,8 @@ class UnderstandingService:
                 f"the weights of the preset {self._place.preset.name} have not learnt to write plans;"
                 " send thinking as off or auto"
             )
-        return await self._thread.run(self._plan, request)
+        with operation("understanding.plan"):
+            return await self._thread.run(self._plan, request)
 
     def _plan(self, request: PlanRequest) -> Plan:
         roles = {visual.tag: request.roles.get(visual.tag) for visual in request.visuals}
@@ -109,7 +118,8 @@ class UnderstandingService:
             raise ReviewUnavailable(
                 f"the weights of the preset {self._place.preset.name} have not learnt to score results"
             )
-        return await self._thread.run(self._review, request)
+        with operation("understanding.review"):
+            return await self._thread.run(self._review, request)
 
     def _review(self, request: ReviewRequest) -> Review:
         frames = self._place.blobs.get_tensor(request.frames)

@@ -28,6 +28,7 @@ from .cache import digests
 from .database import Database, new_id
 from .jobs import JobStore
 from .leases import FencedSaver, Lease, LeaseLost, LeaseTable
+from .logs import JOB
 from .thoughts import ThoughtTable
 
 __all__ = ["Bench", "News", "work_on"]
@@ -211,6 +212,8 @@ async def work_on(bench: Bench, lease: Lease, nudge: asyncio.Event) -> None:
     Args:
         nudge: set when the job's owner may have asked to cancel, so that the answer need not wait for the next renewal.
     """
+    JOB.set(lease.job_id)  # this task's, and that of all which it starts
+    logger.info("taken, for the %d. time", lease.attempts)
     flow = asyncio.create_task(_run_flow(bench, lease), name=f"flow {lease.job_id}")
     watch = asyncio.create_task(_until_cancelled(bench, lease, nudge), name=f"lease {lease.job_id}")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import fcntl
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -106,7 +107,8 @@ class TorchThread:
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """As `call`, for a coroutine."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work, *args)
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self.executor, context.run, work, *args)
 
 
 class Workplace:
