@@ -7,11 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
-from vogue.schemas.access import TenantLimits
 from vogue.schemas.base import Contract
 from vogue.schemas.engines import EnginesConfig
 
-__all__ = ["AppConfig", "DeploymentConfig", "KeysConfig", "LogConfig", "OrchestratorConfig"]
+__all__ = ["AppConfig", "DeploymentConfig", "LogConfig", "OrchestratorConfig"]
 
 # As a browser writes it: no path, and no wildcard, which would open every key's things to every page that learns a key.
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.\-\[\]:]+$", max_length=300)]
@@ -31,8 +30,6 @@ class DeploymentConfig(Contract):
     max_ongoing_requests: PositiveInt = 64
 
 
-class OrchestratorConfig(Contract):
-    """Admission, leases and housekeeping."""
 class LogConfig(Contract):
     """What the services write down. Neither form holds prompts or keys."""
 
@@ -42,6 +39,8 @@ class LogConfig(Contract):
     """Beside standard error, each service appends to a file here."""
 
 
+class OrchestratorConfig(Contract):
+    """Admission, leases and housekeeping."""
 
     max_open_jobs: PositiveInt = 16
     """Jobs waiting or at work; one more is refused with 429."""
@@ -79,7 +78,6 @@ class AppConfig(Contract):
     """Where `vogue engine build` keeps what it builds; by default `engines` under `state_dir`."""
     hosts: tuple[str, ...] = ()
     """Names under which the gateway is reached beside this machine's own; it refuses requests for any other."""
-    keys: KeysConfig = KeysConfig()
     understanding: DeploymentConfig = Field(default_factory=lambda: _engine(2))
     connector: DeploymentConfig = Field(default_factory=_engine)
     denoiser: DeploymentConfig = DeploymentConfig(threads=2, max_ongoing_requests=1024)
@@ -87,6 +85,7 @@ class AppConfig(Contract):
     orchestrator: DeploymentConfig = Field(default_factory=_listened_to)
     gateway: DeploymentConfig = Field(default_factory=_listened_to)
     jobs: OrchestratorConfig = OrchestratorConfig()
+    logs: LogConfig = LogConfig()
 
     @model_validator(mode="after")
     def _fits_a_local_store(self) -> Self:
@@ -96,5 +95,3 @@ class AppConfig(Contract):
                 " one orchestrator only; Postgres and a shared store will lift that"
             )
         return self
-    url_inputs: UrlInputConfig = UrlInputConfig()
-    logs: LogConfig = LogConfig()

@@ -19,9 +19,7 @@ from vogue.schemas.plan import Plan, Trial
 from vogue.schemas.references import Artifact, Lossless
 from vogue.schemas.requests import GenerationRequest, JobSpec
 
-from .callers import current_tenant, own
 from .metrics import FAILURES, FINISHED, JOB_SECONDS
-from .webhooks import announce
 
 __all__ = ["OPEN", "Database", "connect", "new_id"]
 
@@ -276,7 +274,6 @@ def end_job(db: sqlite3.Connection, job_id: str, status: JobStatus, error: Error
         assets=job_assets(db, job_id) if status is JobStatus.COMPLETED else (),
         error=error,
     )
-    announce(db, job_id, status, error)
     _count_end(row, status, error)
 
 

@@ -49,11 +49,11 @@ from vogue.schemas.stages import (
 
 from .batching import batches
 from .blobs import BlobStore
-from .config import AppConfig, DeploymentConfig
 from .carrying import receiving
-from .remote import (
+from .config import AppConfig, DeploymentConfig
 from .logs import set_up_logs
 from .metrics import METERS
+from .remote import (
     RemoteCodec,
     RemoteConnector,
     RemoteDenoiser,
@@ -87,13 +87,13 @@ class _Shell:
         # In Serve's local testing mode all six would share the driver's process, and one crash would take all of them.
         if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
             raise ServiceError("VOGUE's services run as processes of their own; Serve's local testing mode is refused")
-
         from .ray_metrics import RayMirror
 
         set_up_logs(type(self).__name__.removesuffix("Deployment").lower(), config.logs)
         METERS.mirrors = [RayMirror()]
         METERS.keep_in(config.state_dir / "metrics.sqlite")
         atexit.register(METERS.close)
+
     async def ready(self) -> int:
         """The id of the process that answers."""
         return os.getpid()

@@ -37,16 +37,16 @@ from .database import Database, new_id
 from .housekeeping import Housekeeper
 from .jobs import JobStore
 from .leases import Lease, LeaseTable
+from .metrics import SUBMITTED, UPLOADED
 from .pages import Pages
 from .removal import Removal
 from .replaying import differences, input_ids, missing, refusal, replayed
-from .metrics import SUBMITTED, UPLOADED
 from .sessions import SessionStore
+from .stock import Stock
 from .thoughts import ThoughtTable
 from .worker import Bench, News, work_on
 
 __all__ = ["OrchestratorService"]
-from .stock import Stock
 
 logger = logging.getLogger(__name__)
 
@@ -89,12 +89,14 @@ class OrchestratorService:
         self.sessions = SessionService(SessionStore(database), self, ports.codec)
         # The engines' memory lies beside the jobs; here it is only counted.
         self._actions = ActionCache(database.path.with_name("actions.sqlite"), blobs)
+        self._stock = Stock(database, blobs, preset)
 
     async def start(self) -> None:
         """Begin to work: waiting jobs, those whose worker died, and whatever is submitted from now on."""
         self._tasks = [
             asyncio.create_task(self._hand_out(), name="hand out jobs"),
             asyncio.create_task(self._housekeeper.run(), name="keep house"),
+            asyncio.create_task(self._stock.run(), name="take stock"),
         ]
 
     async def close(self) -> None:
@@ -105,19 +107,12 @@ class OrchestratorService:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._database.close()
         self._actions.close()
-        self._stock = Stock(database, blobs, preset)
-        self._signer: Signer | None = None
-        self._postman: Postman | None = None
-        if (webhooks := config.webhooks).enabled:
-            self._signer = Signer(webhooks.secret_file or database.path.with_name("webhook-secret"))
-            self._postman = Postman(DeliveryTable(database), webhooks, self._signer, dialer)
 
     # The port.
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:
         """Probe a stored file and give its owner an id for it."""
         facts = await self._ports.codec.probe(ProbeRequest(original=original, filename=filename))
-            asyncio.create_task(self._stock.run(), name="take stock"),
         asset = Asset(
             id=new_id("upload"),
             kind=facts.kind,
@@ -130,6 +125,7 @@ class OrchestratorService:
             fps=facts.fps,
             has_audio=facts.has_audio,
         )
+        UPLOADED.add(asset.num_bytes, kind=asset.kind)
         stored = StoredAsset(asset=asset, artifact=original.model_copy(update={"media_type": facts.media_type}))
         return await asyncio.to_thread(self._jobs.add_asset, stored)
 
@@ -173,7 +169,6 @@ class OrchestratorService:
         *,
         also: Callable[[sqlite3.Connection, str], None] | None = None,
     ) -> Job:
-        UPLOADED.add(asset.num_bytes, kind=asset.kind)
         """Check, store and queue a job; it is on disk before this returns. What came `once` is not done again.
 
         Args:
@@ -188,8 +183,7 @@ class OrchestratorService:
             except VogueError as error:
                 raise type(error)(error.message, param=f"visuals.{index}.upload_id") from error
         spec, notices = resolve(request, self._preset, assets, secrets.randbelow(2**31))
-        room = Room(self._config.max_open_jobs, self._config.max_waiting_plans)
-        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, room, once, also)
+        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, self._config.max_open_jobs, once, also)
         SUBMITTED.add(task=job.spec.task)
         self._wake.set()
         return job
