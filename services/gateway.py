@@ -28,6 +28,7 @@ from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_e
 from .openai import COUNTED_HERE, Office, serve_openai
 from .origins import OriginGuard
 from .session_http import serve_replays, serve_sessions
+from .studio import serve_studio
 from .uploads import receive_upload
 
 __all__ = ["Readiness", "build_http"]
@@ -80,6 +81,7 @@ def build_http(
     serve_replays(app, orchestrator)
     _serve_health(app, readiness)
     serve_metrics(app)
+    serve_studio(app)
     serve_openai(app, Office(orchestrator, blobs, preset, media_retention_s))
     add_doors(app, hosts)
     return app
