@@ -59,12 +59,16 @@ def train_codec(options: argparse.Namespace) -> None:
 
 
 def train_decoder(options: argparse.Namespace) -> None:
-    """Go on with the codec's decoder alone; the latents, and all that was encoded, stay valid."""
-    from .codec import DecoderTask, clip_pool
+    """Go on with the codec's decoder alone, on the generator's latents; all that was encoded stays valid."""
+    from vogue.schemas.presets import get_preset
+
+    from .codec import clip_pool
+    from .mending import MendingTask
 
     pool = clip_pool(options.run / "pool" / "clips.u8", 8000, options.seed)
     state = torch.load(options.run / "codec-final.pt", weights_only=True)
-    trainer = _trainer(DecoderTask(pool, state, seed=options.seed), options, ema_decay=0.99, evaluate_every_s=600.0)
+    task = MendingTask(pool, state, options.run, get_preset("mini"), seed=options.seed)
+    trainer = _trainer(task, options, ema_decay=0.99, evaluate_every_s=600.0)
     trainer.run()
     torch.save((trainer.averaged() or trainer.task.network).state_dict(), options.run / "decoder-final.pt")
 

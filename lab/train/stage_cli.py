@@ -62,7 +62,7 @@ def _encode(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .stage_runs import StageRun, train_distributed, train_stage
+    from .stage_runs import StageRun, train_stage
 
     run = StageRun(
         stage=options.command,
@@ -78,6 +78,8 @@ def _train(options: argparse.Namespace) -> None:
         threads=options.threads,
     )
     if options.workers > 1:
+        from .distributed import train_distributed
+
         train_distributed(run, options.workers)
     else:
         train_stage(run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +111,7 @@ def test_stage_three_draws_every_trained_exercise_and_nothing_zero_shot() -> Non
 
 def test_no_case_that_is_drawn_holds_what_is_zero_shot() -> None:
     for name in exercise_shares(STAGES["stage3"]):
-        for seed in range(30):
+        for seed in range(8):
             case, words = draw_case(Key(name, seed, "train"))
             assert len(case.asked) <= 1, f"{name} {seed}: two edits at once are a composition"
             if len(case.target) > 1 and case.source is not None:
@@ -146,7 +145,7 @@ def test_encoded_cases_are_whole_and_unpadded(folder: Path) -> None:
 def test_a_picture_to_rebuild_goes_to_the_mllm_only(folder: Path) -> None:
     case = Shelf(folder / "encoded", [RECONSTRUCTION]).cases[0]
     assert case.layout == Layout(0, 1, 0, 0)
-    text = [one for one in Shelf(folder / "encoded", ["t2i"]).cases if one.key.seed == case.key.seed][0]
+    text = next(one for one in Shelf(folder / "encoded", ["t2i"]).cases if one.key.seed == case.key.seed)
     assert torch.equal(case.frames, text.frames)
     assert not torch.equal(case.states[:5], text.states[:5])
 
@@ -155,17 +154,21 @@ def test_batches_mix_tasks_of_one_shape_in_their_shares(folder: Path) -> None:
     shares = exercise_shares(STAGES["stage3"])
     shelf = Shelf(folder / "encoded", shares)
     buckets = Buckets(shelf.cases, shares, tokens_per_frame=16, tokens=2048)
-    rng, drawn, mixed = np.random.default_rng(0), Counter[str](), 0
-    for _ in range(3000):
+    rng, mixed = np.random.default_rng(0), 0
+    for _ in range(60):
         batch = [shelf.cases[n] for n in buckets.draw(rng)]
         assert len({case.layout.total for case in batch}) == 1
         assert max(len(case.states) for case in batch) - min(len(case.states) for case in batch) < 16
-        names = Counter(case.key.exercise for case in batch)
-        mixed += len(names) > 1
-        drawn += names
+        mixed += len({case.key.exercise for case in batch}) > 1
     assert mixed > 0
+    rows: dict[str, float] = dict.fromkeys(shares, 0.0)
+    for chance, size, members, within in zip(
+        *(buckets.chances, buckets.sizes, buckets.members, buckets.within), strict=True
+    ):
+        for number, part in zip(members, within, strict=True):
+            rows[shelf.cases[number].key.exercise] += chance * size * part
     for name, share in shares.items():
-        assert drawn[name] / drawn.total() == pytest.approx(share, rel=0.25), name
+        assert rows[name] / sum(rows.values()) == pytest.approx(share), name
 
 
 def test_buckets_need_a_case_of_everything(folder: Path) -> None:
@@ -209,8 +212,8 @@ def test_stage_one_moves_the_connector_only(run: StageRun) -> None:
     }
     assert moved == {"connector"}
     assert trainer.average is None
-    rates = {group["lr"] for member in trainer.task.optimizers.members for group in member.param_groups}
-    assert rates == {pytest.approx(get_stage("stage1").mini.learning_rate / 50)}
+    rates = [group["lr"] for member in trainer.task.optimizers.members for group in member.param_groups]
+    assert rates == pytest.approx([get_stage("stage1").mini.learning_rate / 50])
 
 
 def test_stages_follow_each_other(run: StageRun) -> None:
@@ -218,7 +221,8 @@ def test_stages_follow_each_other(run: StageRun) -> None:
     with pytest.raises(RequestInvalid, match="train stage1 first"):
         open_task(dataclasses.replace(run, stage="stage2", weights=None))
     first.save()
-    second = open_trainer(*(lambda r: (r, open_task(r)))(dataclasses.replace(run, stage="stage2", weights=None)))
+    run = dataclasses.replace(run, stage="stage2", weights=None)
+    second = open_trainer(run, open_task(run))
     there = first.task.network.state_dict()
     assert all(torch.equal(value, there[key]) for key, value in second.task.network.state_dict().items())
     before = {key: value.clone() for key, value in there.items()}
