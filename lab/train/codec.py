@@ -20,7 +20,7 @@ from vogue.schemas.config import PatchVAEConfig
 from .optim import Optimizers
 from .pictures import write_sheet
 
-__all__ = ["CODEC", "CodecTask", "DecoderTask", "clip_pool", "to_pixels"]
+__all__ = ["CODEC", "CodecTask", "DecoderTask", "attention", "clip_pool", "decibel", "to_pixels"]
 
 CODEC = PatchVAEConfig()
 BATCH = 16
@@ -112,8 +112,8 @@ class CodecTask:
         pixels = pixels.to(rebuilt.dtype)
         mse = F.mse_loss(rebuilt, pixels)
         kl = posterior.kl()
-        loss = ((rebuilt - pixels).abs() * _attention(pixels)).mean() + 2 * mse + KL_WEIGHT * kl
-        return loss.float(), {"psnr": _decibel(mse), "kl": float(kl.detach())}
+        loss = ((rebuilt - pixels).abs() * attention(pixels)).mean() + 2 * mse + KL_WEIGHT * kl
+        return loss.float(), {"psnr": decibel(mse), "kl": float(kl.detach())}
 
     def evaluate(self, average: nn.Module | None, folder: Path, step: int) -> dict[str, float]:
         """Mean PSNR in dB over held-out clips, through the normalised latents as the product uses them."""
@@ -166,17 +166,18 @@ class DecoderTask(CodecTask):
             rebuilt = self.network.decode(latents + LATENT_NOISE * noise)
         pixels = pixels.to(rebuilt.dtype)
         mse = F.mse_loss(rebuilt, pixels)
-        loss = ((rebuilt - pixels).abs() * _attention(pixels)).mean() + 2 * mse
-        return loss.float(), {"psnr": _decibel(mse)}
+        loss = ((rebuilt - pixels).abs() * attention(pixels)).mean() + 2 * mse
+        return loss.float(), {"psnr": decibel(mse)}
 
 
-def _attention(pixels: Tensor) -> Tensor:
+def attention(pixels: Tensor) -> Tensor:
     """Weights [B, 1, F, H, W], 1 to 5: what moves is small, hard and what everything else depends on."""
     change = (pixels - pixels.mean(dim=2, keepdim=True)).abs().amax(dim=1, keepdim=True)
     return 1 + 4 * (2 * change).clamp(max=1)
 
 
-def _decibel(mse: Tensor) -> float:
+def decibel(mse: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error between pixels in [-1, 1]."""
     return float(10 * torch.log10(4 / mse.detach().float()))
 
 

@@ -42,6 +42,8 @@ CHUNK = 24
 HELD_OUT = 24
 NEGATIVE_EVERY = 3
 VISIBLE = 8
+# Rare groups need cases enough too: what is to be copied from references must be different each time.
+LEAST = 960
 SCORED: Final = ("t2v", "i2v", "i2i_edit", "v2v_edit", "multiid_one", "ref_v2v_edit")
 """Exercises with a held-out shard, which samples on the way are scored on."""
 log = logging.getLogger("vogue.train")
@@ -150,7 +152,7 @@ def fill_pool(run: Path, count: int, part: int = 0, parts: int = 1) -> None:
         if not held_out.exists():
             cases = [sample_exercise(name, seed, "eval") for seed in range(HELD_OUT)]
             save_file(encoder.shard([(case, case.prompt) for case in cases], negative_every=1), held_out)
-    shards = {name: max(1, round(count * group.mixing / SHARD)) for name, group in GROUPS.items()}
+    shards = {name: round(max(count * group.mixing, min(count, LEAST)) / SHARD) or 1 for name, group in GROUPS.items()}
     # Whichever group is furthest behind its share comes next, so that an unfinished pool is a balanced one.
     order = sorted((index / needed, name, index) for name, needed in shards.items() for index in range(needed))
     for _, name, index in order[part::parts]:
@@ -223,29 +225,48 @@ class TaskPool:
     def draw(self, rng: np.random.Generator, count: int, unconditional: Tensor, dropped: float) -> Rows:
         """`count` random cases; a share `dropped` of them with the negative prompt in place of their own."""
         picks, states = [], []
-        shards = [self._shards[name] for name in sorted(self._shards)]
-        for index in rng.integers(0, len(shards), count):
-            shard = shards[index]
+        names = sorted(self._shards)
+        for index in rng.integers(0, len(names), count):
+            shard = self._shards[names[index]]
             row, drop = int(rng.integers(len(shard["target"]))), bool(rng.random() < dropped)
             if drop:
                 row = row // NEGATIVE_EVERY * NEGATIVE_EVERY
             picks.append((shard, row))
             states.append(_states_of(shard, row, unconditional, drop=drop))
-        lengths = torch.tensor([len(row) for row in states])
+        return _rows(picks, states)
 
-        def stacked(part: str) -> Tensor | None:
-            return torch.stack([shard[part][row] for shard, row in picks]).float() if part in picks[0][0] else None
+    def draw_known(self, rng: np.random.Generator, count: int, unconditional: Tensor) -> tuple[Rows, list[int]]:
+        """`count` random cases with their own prompts, and the seeds that `draw_case` makes them from."""
+        picks, states, seeds = [], [], []
+        names = sorted(self._shards)
+        for index in rng.integers(0, len(names), count):
+            shard = self._shards[names[index]]
+            row = int(rng.integers(len(shard["target"])))
+            picks.append((shard, row))
+            states.append(_states_of(shard, row, unconditional, drop=False))
+            number = int(Path(names[index]).stem.rpartition("-")[2])
+            seeds.append(number * SHARD + row)
+        return _rows(picks, states), seeds
 
-        return Rows(
-            target=torch.stack([shard["target"][row] for shard, row in picks]).float(),
-            source=stacked("source"),
-            references=stacked("references"),
-            states=torch.nn.utils.rnn.pad_sequence(states, batch_first=True).float(),
-            mask=torch.arange(int(lengths.max())) < lengths[:, None],
-            weight=torch.stack([shard["mask"][row] for shard, row in picks]).float(),
-            labels=torch.stack([shard["labels"][row] for shard, row in picks]).flatten(1, 3).long(),
-            places=torch.stack([shard["places"][row] for shard, row in picks]).flatten(1, 3).float(),
-        )
+
+def _rows(picks: list[tuple[dict[str, Tensor], int]], states: list[Tensor]) -> Rows:
+    """Cases picked from shards, with their states, as a batch."""
+
+    def stacked(part: str) -> Tensor:
+        return torch.stack([shard[part][row] for shard, row in picks])
+
+    lengths = torch.tensor([len(row) for row in states])
+    parts = picks[0][0]
+    return Rows(
+        target=stacked("target").float(),
+        source=stacked("source").float() if "source" in parts else None,
+        references=stacked("references").float() if "references" in parts else None,
+        states=torch.nn.utils.rnn.pad_sequence(states, batch_first=True).float(),
+        mask=torch.arange(int(lengths.max())) < lengths[:, None],
+        weight=stacked("mask").float(),
+        labels=stacked("labels").flatten(1, 3).long(),
+        places=stacked("places").flatten(1, 3).float(),
+    )
 
 
 def _states_of(shard: dict[str, Tensor], row: int, unconditional: Tensor, *, drop: bool) -> Tensor:
