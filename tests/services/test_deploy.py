@@ -139,7 +139,7 @@ def test_the_image_installs_extras_that_exist(repository: Path) -> None:
 
 def test_no_file_names_a_registry(repository: Path) -> None:
     """Image names are short: where they come from is the operator's choice."""
-    for path in (repository / "deploy").iterdir():
+    for path in (one for one in (repository / "deploy").rglob("*") if one.is_file()):
         text = path.read_text(encoding="utf-8")
         for name in re.findall(r"^\s*(?:FROM|image:)\s+(\S+)", text, flags=re.MULTILINE):
             assert "/" not in name, f"{path.name}: {name}"
