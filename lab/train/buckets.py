@@ -18,7 +18,7 @@ from .encoded import Blindness, Encoded
 
 __all__ = ["Buckets", "Padding", "measure_padding"]
 
-BIN: Final = 16
+BIN: Final = 8
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def test_batches_mix_tasks_of_one_shape_in_their_shares(folder: Path) -> None:
     for _ in range(60):
         batch = [shelf.cases[n] for n in buckets.draw(rng)]
         assert len({case.layout.total for case in batch}) == 1
-        assert max(len(case.states) for case in batch) - min(len(case.states) for case in batch) < 16
+        assert max(len(case.states) for case in batch) - min(len(case.states) for case in batch) < 8
         mixed += len({case.key.exercise for case in batch}) > 1
     assert mixed > 0
     rows: dict[str, float] = dict.fromkeys(shares, 0.0)
