@@ -10,6 +10,7 @@ import builtins
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from .access import Account, Caller, Knock, MediaDeletion
 from .jobs import Asset, Job, JobEvent, StoredAsset
 from .plan import Plan, PlanDecision, Review
 from .queries import Idempotency, PageQuery
@@ -201,6 +202,24 @@ class Orchestrator(Protocol):
     @property
     def sessions(self) -> Sessions:
         """Conversations over its jobs."""
+        ...
+
+    async def admit(self, knock: Knock) -> Caller:
+        """Who it is that knocks; everything else is then called on behalf of that caller.
+
+        Raises:
+            KeyInvalid: nobody we know.
+            ScopeMissing: the key is not good for this.
+            ServiceOverloaded: too many requests.
+        """
+        ...
+
+    async def account(self) -> Account:
+        """What the caller has, and may have."""
+        ...
+
+    async def delete_media(self) -> MediaDeletion:
+        """Stop the caller's jobs, and forget them with all files and sessions."""
         ...
 
     async def counts(self) -> builtins.list[ActionCount]:

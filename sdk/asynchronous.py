@@ -19,7 +19,7 @@ from vogue.schemas.recipes import Recipe, Replay, ReplayRequest
 from vogue.schemas.requests import GenerationRequest, Thinking
 
 from .conversation import AsyncSessions
-from .exchange import Exchange, server_url, trusts_proxies
+from .exchange import Exchange, auth_headers, server_url, trusts_proxies
 from .files import AsyncFiles
 from .handles import AsyncAssets, AsyncJobHandle, AsyncJobs, list_entries
 from .inputs import Media, Settings, build_request, open_media
@@ -36,6 +36,7 @@ class AsyncVogue:
 
     Args:
         server: the server's URL; by default `$VOGUE_SERVER`, else `http://127.0.0.1:8000`.
+        api_key: for servers that ask for one; by default `$VOGUE_API_KEY`. It goes to this server only.
         timeout_s: how long one exchange may take; it does not limit a job.
         retry: how often to try what may work the next time.
         transport: httpx's transport, such as one of `vogue.testing`.
@@ -45,6 +46,7 @@ class AsyncVogue:
         self,
         server: str | None = None,
         *,
+        api_key: str | None = None,
         timeout_s: float = 60.0,
         retry: Retry | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -52,6 +54,7 @@ class AsyncVogue:
         url = server_url(server)
         client = httpx.AsyncClient(
             base_url=url,
+            headers=auth_headers(api_key),
             timeout=httpx.Timeout(timeout_s, connect=10.0),
             transport=transport,
             trust_env=trusts_proxies(url),

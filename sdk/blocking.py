@@ -15,7 +15,7 @@ from vogue.schemas.requests import GenerationRequest
 from .asynchronous import AsyncVogue
 from .blocking_handles import AssetHandle, Assets, Files, JobHandle, Jobs
 from .blocking_sessions import Sessions
-from .exchange import Exchange, server_url, trusts_proxies
+from .exchange import Exchange, auth_headers, server_url, trusts_proxies
 from .inputs import Media, Settings
 from .retry import Retry
 from .transport import BlockingTransport, run
@@ -26,6 +26,7 @@ __all__ = ["AssetHandle", "Assets", "Files", "JobHandle", "Jobs", "Vogue", "unsu
 def unsuspended(
     server: str | None = None,
     *,
+    api_key: str | None = None,
     timeout_s: float = 60.0,
     retry: Retry | None = None,
     transport: httpx.BaseTransport | None = None,
@@ -34,6 +35,7 @@ def unsuspended(
     url = server_url(server)
     client = httpx.Client(
         base_url=url,
+        headers=auth_headers(api_key),
         timeout=httpx.Timeout(timeout_s, connect=10.0),
         transport=transport,
         trust_env=trusts_proxies(url),
@@ -48,11 +50,12 @@ class Vogue:
         self,
         server: str | None = None,
         *,
+        api_key: str | None = None,
         timeout_s: float = 60.0,
         retry: Retry | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._client = unsuspended(server, timeout_s=timeout_s, retry=retry, transport=transport)
+        self._client = unsuspended(server, api_key=api_key, timeout_s=timeout_s, retry=retry, transport=transport)
         self.jobs = Jobs(self._client.jobs)
         self.assets = Assets(self._client.assets)
         self.files = Files(self._client.files)

@@ -15,12 +15,21 @@ from typing import IO, Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from vogue.schemas.errors import ServiceError, ServiceTimeout, VogueError, WireError, error_from_body
+from vogue.schemas.errors import RequestInvalid, ServiceError, ServiceTimeout, VogueError, WireError, error_from_body
 
 from .retry import Retry, asked_delay_s
 from .transport import Streamed, Transport
 
-__all__ = ["DEFAULT_SERVER", "Exchange", "FileOpener", "answer_error", "read_as", "server_url", "trusts_proxies"]
+__all__ = [
+    "DEFAULT_SERVER",
+    "Exchange",
+    "FileOpener",
+    "answer_error",
+    "auth_headers",
+    "read_as",
+    "server_url",
+    "trusts_proxies",
+]
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 # Errors of a connection that was never made: the server has not seen the request.
@@ -34,6 +43,19 @@ FileOpener = Callable[[], AbstractContextManager[tuple[str, IO[bytes]]]]
 def server_url(given: str | None) -> str:
     """The server to talk to: the given URL, else `$VOGUE_SERVER`, else this machine's port 8000."""
     return (given or os.environ.get("VOGUE_SERVER") or DEFAULT_SERVER).rstrip("/")
+
+
+def auth_headers(api_key: str | None) -> dict[str, str]:
+    """What tells the server who asks: the given key, else `$VOGUE_API_KEY`; nothing where neither is, or it is empty.
+
+    Raises:
+        RequestInvalid: what was given cannot be a key.
+    """
+    key = (api_key if api_key is not None else os.environ.get("VOGUE_API_KEY", "")).strip()
+    # The message keeps the key to itself, and the header would not survive such characters.
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise RequestInvalid("the API key holds characters that no key has; copy it again", param="api_key")
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def trusts_proxies(server: str) -> bool:

@@ -31,31 +31,34 @@ Answer = tuple[str, Report]
 """What the model reads, and what the program gets."""
 
 
-def vogue_tools(server: str | None = None, *, roots: Sequence[str | os.PathLike[str]] = ()) -> list[BaseTool]:
+def vogue_tools(
+    server: str | None = None, *, api_key: str | None = None, roots: Sequence[str | os.PathLike[str]] = ()
+) -> list[BaseTool]:
     """The tools of a VOGUE server, for agents that run with or without asyncio.
 
     Args:
         server: its URL; by default `$VOGUE_SERVER`, else this machine's port 8000.
+        api_key: for servers that ask for one; by default `$VOGUE_API_KEY`.
         roots: folders whose files the agent may name by path; without any, it names media by id only.
 
     Raises:
         RequestInvalid: one of the roots is no folder.
     """
     readable = Roots(roots)
-    return [_offered(tool, server, readable) for tool in TOOLS]
+    return [_offered(tool, server, api_key, readable) for tool in TOOLS]
 
 
-def _offered(tool: Tool, server: str | None, roots: Roots) -> BaseTool:
+def _offered(tool: Tool, server: str | None, api_key: str | None, roots: Roots) -> BaseTool:
     # A client for each call: an agent may come from another thread or event loop the next time.
     def call(**given: Any) -> Answer:
-        client = unsuspended(server)
+        client = unsuspended(server, api_key=api_key)
         try:
             return run(_answer(tool, Bench(client, roots), given))
         finally:
             run(client.close())
 
     async def acall(**given: Any) -> Answer:
-        async with AsyncVogue(server) as client:
+        async with AsyncVogue(server, api_key=api_key) as client:
             return await _answer(tool, Bench(client, roots), given)
 
     return StructuredTool.from_function(

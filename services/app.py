@@ -12,6 +12,7 @@ from vogue.schemas.wire import validate
 
 from . import deployments
 from .config import AppConfig, DeploymentConfig
+from .keys.exposure import bound_host, guarded
 from .weights import served_preset
 
 __all__ = ["APP_NAME", "build"]
@@ -29,7 +30,7 @@ def build(args: dict[str, Any] | AppConfig) -> Application:
         args: `AppConfig`, or its fields as `serve_config.yaml` gives them.
 
     Raises:
-        RequestInvalid: an unknown field or preset, or a setting that cannot work here.
+        RequestInvalid: an unknown field or preset, a setting that cannot work here, or a server that would stand open to others.
     """
     config = args if isinstance(args, AppConfig) else validate(AppConfig, args)
     served_preset(config)
@@ -44,7 +45,10 @@ def build(args: dict[str, Any] | AppConfig) -> Application:
             ),
         }
     )
-    config.state_dir.mkdir(parents=True, exist_ok=True)
+    # Prompts, files and digests of keys are nothing for other users of the machine.
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    required = guarded(config, bound_host())
+    config = config.model_copy(update={"keys": config.keys.model_copy(update={"required": required})})
 
     understanding = _deploy(deployments.UnderstandingDeployment, "Understanding", config.understanding).bind(config)
     connector = _deploy(deployments.ConnectorDeployment, "Connector", config.connector).bind(config)

@@ -1,4 +1,4 @@
-"""The job that a call is made for travels with it to the other process, so that logs there can name it."""
+"""What travels with a call to the other process: on whose behalf it is made, and for which job, so that logs there can name it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from vogue.schemas.access import Caller
+
+from .callers import become, current_caller
 from .logs import JOB
 
 __all__ = ["carried", "receiving"]
@@ -16,7 +19,7 @@ _RECEIVES = "__receives_what_is_carried__"
 
 def carried() -> dict[str, Any]:
     """What a call takes along, by keyword."""
-    return {"called_for": JOB.get()}
+    return {"called_for": JOB.get(), "called_by": current_caller()}
 
 
 def receiving(shell: type) -> None:
@@ -37,9 +40,12 @@ def receiving(shell: type) -> None:
 
 def _call(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    async def call(self: Any, *args: Any, called_for: str | None = None, **named: Any) -> Any:
+    async def call(
+        self: Any, *args: Any, called_for: str | None = None, called_by: Caller | None = None, **named: Any
+    ) -> Any:
         # Each call is a task of its own, and so is its context.
         JOB.set(called_for)
+        become(called_by)
         return await method(self, *args, **named)
 
     return call
@@ -47,8 +53,11 @@ def _call(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _stream(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    async def stream(self: Any, *args: Any, called_for: str | None = None, **named: Any) -> AsyncIterator[Any]:
+    async def stream(
+        self: Any, *args: Any, called_for: str | None = None, called_by: Caller | None = None, **named: Any
+    ) -> AsyncIterator[Any]:
         JOB.set(called_for)
+        become(called_by)
         async for item in method(self, *args, **named):
             yield item
 

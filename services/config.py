@@ -7,10 +7,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
+from vogue.schemas.access import TenantLimits
 from vogue.schemas.base import Contract
 from vogue.schemas.engines import EnginesConfig
 
-__all__ = ["AppConfig", "DeploymentConfig", "LogConfig", "OrchestratorConfig"]
+__all__ = ["AppConfig", "DeploymentConfig", "KeysConfig", "LogConfig", "OrchestratorConfig"]
 
 # As a browser writes it: no path, and no wildcard, which would open every key's things to every page that learns a key.
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.\-\[\]:]+$", max_length=300)]
@@ -56,6 +57,17 @@ class OrchestratorConfig(Contract):
     """Finished jobs with all they delivered, and uploads, are deleted at this age; by default they stay until they are deleted."""
 
 
+class KeysConfig(Contract):
+    """Who may use the server (docs/security.md). Keys are made with `vogue keys create`."""
+
+    required: bool | None = None
+    """Whether every request needs a key. By default yes as soon as others can reach the server, and no on the loopback interface."""
+    origins: tuple[Origin, ...] = ()
+    """Web pages of these origins, such as `https://app.example.com`, may use the server from a browser."""
+    limits: TenantLimits = TenantLimits()
+    """What each key may have at once; keys that see the same things share it."""
+
+
 def _engine(threads: int = 1) -> DeploymentConfig:
     return DeploymentConfig(threads=threads)
 
@@ -78,6 +90,7 @@ class AppConfig(Contract):
     """Where `vogue engine build` keeps what it builds; by default `engines` under `state_dir`."""
     hosts: tuple[str, ...] = ()
     """Names under which the gateway is reached beside this machine's own; it refuses requests for any other."""
+    keys: KeysConfig = KeysConfig()
     understanding: DeploymentConfig = Field(default_factory=lambda: _engine(2))
     connector: DeploymentConfig = Field(default_factory=_engine)
     denoiser: DeploymentConfig = DeploymentConfig(threads=2, max_ongoing_requests=1024)

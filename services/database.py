@@ -19,6 +19,7 @@ from vogue.schemas.plan import Plan, Trial
 from vogue.schemas.references import Artifact, Lossless
 from vogue.schemas.requests import GenerationRequest, JobSpec
 
+from .callers import current_tenant, own
 from .metrics import FAILURES, FINISHED, JOB_SECONDS
 
 __all__ = ["OPEN", "Database", "connect", "new_id"]
@@ -52,7 +53,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     attempts INTEGER NOT NULL DEFAULT 0,
     epoch INTEGER NOT NULL DEFAULT 0,
     owner TEXT,
-    lease_until_s REAL NOT NULL DEFAULT 0
+    lease_until_s REAL NOT NULL DEFAULT 0,
+    tenant TEXT
 );
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
 CREATE TABLE IF NOT EXISTS events (
@@ -62,7 +64,8 @@ CREATE TABLE IF NOT EXISTS assets (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE, job_id TEXT, asset TEXT NOT NULL, artifact TEXT NOT NULL, created_at_s REAL NOT NULL,
     lossless TEXT,
-    purpose TEXT
+    purpose TEXT,
+    tenant TEXT
 );
 CREATE INDEX IF NOT EXISTS assets_by_job ON assets (job_id, number);
 CREATE TABLE IF NOT EXISTS submissions (
@@ -70,7 +73,8 @@ CREATE TABLE IF NOT EXISTS submissions (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sessions (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, created_at_s REAL NOT NULL, head INTEGER, revision INTEGER NOT NULL DEFAULT 0
+    id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, created_at_s REAL NOT NULL, head INTEGER, revision INTEGER NOT NULL DEFAULT 0,
+    tenant TEXT
 );
 CREATE TABLE IF NOT EXISTS turns (
     session_id TEXT NOT NULL, number INTEGER NOT NULL, parent INTEGER, job_id TEXT NOT NULL, instruction TEXT NOT NULL,
@@ -79,14 +83,29 @@ CREATE TABLE IF NOT EXISTS turns (
 CREATE TABLE IF NOT EXISTS session_assets (
     session_id TEXT NOT NULL, tag TEXT NOT NULL, asset_id TEXT NOT NULL, PRIMARY KEY (session_id, tag)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS keys (
+    id TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, name TEXT NOT NULL, tenant TEXT NOT NULL, scope TEXT NOT NULL,
+    created_at_s REAL NOT NULL, expires_at_s REAL, revoked_at_s REAL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rates (
+    tenant TEXT PRIMARY KEY, tokens REAL NOT NULL, at_s REAL NOT NULL
+) WITHOUT ROWID;
 """
 
 _ADDED = (
     ("assets", "lossless", "TEXT"),
     ("assets", "purpose", "TEXT"),
     *(("jobs", column, "TEXT") for column in ("plan", "decision", "trials", "answer", "held")),
+    *((table, "tenant", "TEXT") for table in ("jobs", "assets", "sessions")),
 )
 """Columns that files of an earlier version lack."""
+
+_INDEXES = """
+CREATE INDEX IF NOT EXISTS jobs_by_tenant ON jobs (tenant, number);
+CREATE INDEX IF NOT EXISTS assets_by_tenant ON assets (tenant, number);
+CREATE INDEX IF NOT EXISTS sessions_by_tenant ON sessions (tenant, number);
+"""
+"""Those over added columns."""
 
 
 def new_id(prefix: str) -> str:
@@ -117,6 +136,7 @@ class Database:
         for table, column, kind in _ADDED:
             if column not in {row["name"] for row in self._db.execute(f"PRAGMA table_info({table})")}:
                 self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        self._db.executescript(_INDEXES)
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -159,9 +179,10 @@ def job_row(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
     """The row of a job.
 
     Raises:
-        JobNotFound: there is none of that id.
+        JobNotFound: there is none of that id, or it is another tenant's.
     """
-    row: sqlite3.Row | None = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    mine, tenant = own()
+    row: sqlite3.Row | None = db.execute(f"SELECT * FROM jobs WHERE id = ? AND {mine}", (job_id, *tenant)).fetchone()
     if row is None:
         raise JobNotFound(f"no job has the id {job_id!r}")
     return row
@@ -199,10 +220,13 @@ def job_assets(db: sqlite3.Connection, job_id: str) -> tuple[Asset, ...]:
 
 
 def insert_asset(db: sqlite3.Connection, stored: StoredAsset, job_id: str | None, purpose: str | None = None) -> None:
-    """Store an upload (no job), a result, or something else that goes with a job and has a purpose of its own."""
+    """Store an upload (no job), a result, or something else that goes with a job and has a purpose of its own.
+
+    An upload belongs to whom it comes from; the rest to whom the job belongs, for workers have no caller.
+    """
     db.execute(
-        "INSERT INTO assets (id, job_id, asset, artifact, created_at_s, lossless, purpose)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO assets (id, job_id, asset, artifact, created_at_s, lossless, purpose, tenant)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, COALESCE(?, (SELECT tenant FROM jobs WHERE id = ?)))",
         (
             stored.asset.id,
             job_id,
@@ -211,8 +235,19 @@ def insert_asset(db: sqlite3.Connection, stored: StoredAsset, job_id: str | None
             time.time(),
             stored.lossless.model_dump_json() if stored.lossless is not None else None,
             purpose,
+            current_tenant(),
+            job_id,
         ),
     )
+
+
+def asset_row(db: sqlite3.Connection, asset_id: str) -> sqlite3.Row | None:
+    """The row of an upload or a result, if there is one and the caller owns it."""
+    mine, tenant = own()
+    row: sqlite3.Row | None = db.execute(
+        f"SELECT * FROM assets WHERE id = ? AND {mine}", (asset_id, *tenant)
+    ).fetchone()
+    return row
 
 
 def stored_asset(row: sqlite3.Row) -> StoredAsset:

@@ -19,6 +19,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from vogue.graph.state import Ports
+from vogue.schemas.access import Account, Caller, Knock, MediaDeletion
 from vogue.schemas.errors import ServiceError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
 from vogue.schemas.plan import Plan, PlanDecision, Review
@@ -156,11 +157,18 @@ class DenoiserDeployment(_EngineShell):
     def __init__(self, config: AppConfig) -> None:
         super().__init__(config, config.denoiser)
         from .denoiser import DenoiserService
-        from .stepping import load_loop, straight_on
+        from .stepping import free_bytes, load_loop, straight_on
+        from .turns import Turns
 
+        own = config.denoiser
         loop = self.place.torch.call(load_loop, self.place)
-        foresee = straight_on(self.place.preset.schedule)
-        self._service = DenoiserService(loop, self.place.blobs, foresee=foresee, worker=self.place.torch.executor)
+        self._service = DenoiserService(
+            loop,
+            self.place.blobs,
+            foresee=straight_on(self.place.preset.schedule),
+            worker=self.place.torch.executor,
+            turns=Turns(own.max_rows, own.max_bytes or free_bytes(self.place.device)),
+        )
 
     async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
         """See `Denoiser.start`."""
@@ -251,6 +259,7 @@ class OrchestratorDeployment(SessionCalls, _Shell):
             ports,
             served_preset(config),
             config.jobs,
+            config.keys.limits,
         )
         self._sessions = self._service.sessions
         self._starting = asyncio.get_running_loop().create_task(self._service.start())
@@ -299,6 +308,18 @@ class OrchestratorDeployment(SessionCalls, _Shell):
         """See `Orchestrator.replay`."""
         return await self._service.replay(request)
 
+    async def admit(self, knock: Knock) -> Caller:
+        """See `Orchestrator.admit`."""
+        return await self._service.admit(knock)
+
+    async def account(self) -> Account:
+        """See `Orchestrator.account`."""
+        return await self._service.account()
+
+    async def delete_media(self) -> MediaDeletion:
+        """See `Orchestrator.delete_media`."""
+        return await self._service.delete_media()
+
     async def counts(self) -> builtins.list[ActionCount]:
         """See `Orchestrator.counts`."""
         return await self._service.counts()
@@ -346,7 +367,11 @@ class GatewayDeployment(_Shell):
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         from .gateway import build_http
+        from .keys.exposure import bound_host, guarded
 
+        # Again, and here at last for certain: what `build` saw may have been a cluster on which nothing listened yet.
+        if guarded(self._config, bound_host()) and not self._config.keys.required:
+            raise ServiceError("the server came to listen where others reach it after it was built; build it again")
         return build_http(
             RemoteOrchestrator(self._orchestrator, "orchestrator"),
             self._readiness,
@@ -354,6 +379,7 @@ class GatewayDeployment(_Shell):
             served_preset(self._config),
             self._config.hosts,
             self._config.jobs.media_retention_s,
+            self._config.keys,
         )
 
     async def _readiness(self) -> dict[str, bool]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from vogue.schemas.config import Preset
@@ -21,10 +22,13 @@ from vogue.schemas.queries import Idempotency
 from vogue.schemas.requests import GenerationRequest
 
 from .blobs import BlobStore
+from .config import KeysConfig
 from .delivery import deliver
 from .doors import add_doors
 from .exposition import RequestCounter, serve_metrics
 from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_errors
+from .keys.account import serve_account
+from .keys.guard import KeyGuard
 from .openai import COUNTED_HERE, Office, serve_openai
 from .origins import OriginGuard
 from .session_http import serve_replays, serve_sessions
@@ -39,6 +43,13 @@ _KEEP_ALIVE_S = 15.0
 Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
 """Asks every deployment whether it can work."""
 
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+    "allow_headers": ["*"],
+    "expose_headers": ["content-disposition", "content-range", "etag", "openai-poll-after-ms", "retry-after"],
+    "max_age": 3600,
+}
+_NO_KEYS = KeysConfig()
 _UPLOAD = {
     "requestBody": {
         "required": True,
@@ -62,23 +73,30 @@ def build_http(
     preset: Preset,
     hosts: Sequence[str] = (),
     media_retention_s: float | None = None,
+    keys: KeysConfig = _NO_KEYS,
 ) -> FastAPI:
     """The application: errors first, then jobs, assets, health, and the doors that other rooms add.
 
     Args:
         hosts: names under which it is reached beside this machine's own; requests for any other are refused.
         media_retention_s: at what age finished jobs and uploads are deleted, so that answers can say when.
+        keys: whether keys are asked for, and which sites' pages may send them.
     """
     app = FastAPI(title="VOGUE", version="1", docs_url=None, redoc_url=None, responses=ERROR_RESPONSES)
     describe_errors(app)
     answer_errors(app)
     app.add_middleware(BoundedBody, counted_elsewhere=("/v1/uploads", *COUNTED_HERE))
-    app.add_middleware(OriginGuard, hosts=hosts)
+    app.add_middleware(KeyGuard, admit=orchestrator.admit if keys.required else None, limits=keys.limits)
+    if keys.origins:
+        # Outside of the guard: a browser asks without a key whether it may send one, and its page shall read refusals.
+        app.add_middleware(CORSMiddleware, allow_origins=keys.origins, **_CORS)
+    app.add_middleware(OriginGuard, hosts=hosts, origins=keys.origins)
     app.add_middleware(RequestCounter)
     _serve_jobs(app, orchestrator)
     _serve_assets(app, orchestrator, blobs, preset)
     serve_sessions(app, orchestrator.sessions, blobs)
     serve_replays(app, orchestrator)
+    serve_account(app, orchestrator)
     _serve_health(app, readiness)
     serve_metrics(app)
     serve_studio(app)

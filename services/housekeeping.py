@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from vogue.schemas.access import MediaDeletion
 from vogue.schemas.errors import SessionError
 
 from .blobs import BlobStore
@@ -68,6 +69,17 @@ class Housekeeper:
     def delete_asset(self, asset_id: str) -> None:
         """See `Removal.delete_asset`."""
         self.delete(self._removal.delete_asset, asset_id)
+
+    def delete_everything(self) -> MediaDeletion:
+        """See `Removal.delete_everything`."""
+        deletion, gone = self._removal.delete_everything()
+        self._doom(gone)
+        self.clear()
+        return deletion
+
+    def drop(self, sha256: str) -> None:
+        """Free what was stored for a request that was refused, unless somebody has it as well."""
+        self._doom({sha256})
 
     def expire(self) -> None:
         """Delete finished jobs and uploads that are older than they may get."""

@@ -11,9 +11,17 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vogue.schemas.errors import LimitExceeded, PlanInvalid, RequestInvalid, SessionError, TaskUnsupported, VogueError
+from vogue.schemas.errors import (
+    KeyInvalid,
+    LimitExceeded,
+    PlanInvalid,
+    RequestInvalid,
+    SessionError,
+    TaskUnsupported,
+    VogueError,
+)
 
-__all__ = ["ERROR_RESPONSES", "MAX_JSON_BYTES", "BoundedBody", "answer_errors", "describe_errors"]
+__all__ = ["ERROR_RESPONSES", "MAX_JSON_BYTES", "BoundedBody", "answer_errors", "describe_errors", "error_response"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,37 +51,41 @@ _ERROR_SCHEMA = {
 }
 
 
+def error_response(error: VogueError, http_status: int | None = None) -> JSONResponse:
+    """An error as it is answered."""
+    # OpenAI's clients try again after every 409 unless they are told.
+    headers = {"x-should-retry": "true" if error.retryable else "false"}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, KeyInvalid):
+        headers["www-authenticate"] = 'Bearer realm="vogue"'
+    return JSONResponse(error.body(), status_code=http_status or error.http_status, headers=headers)
+
+
 def answer_errors(app: FastAPI) -> None:
     """One form for every error, whoever raised it."""
 
-    def answer(error: VogueError, http_status: int | None = None) -> JSONResponse:
-        # OpenAI's clients try again after every 409 unless they are told.
-        headers = {"x-should-retry": "true" if error.retryable else "false"}
-        if error.retry_after_s is not None:
-            headers["retry-after"] = str(max(1, round(error.retry_after_s)))
-        return JSONResponse(error.body(), status_code=http_status or error.http_status, headers=headers)
-
     @app.exception_handler(VogueError)
     async def of_ours(_: Request, error: VogueError) -> JSONResponse:
-        return answer(error)
+        return error_response(error)
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(_validation_error(error))
+        return error_response(_validation_error(error))
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> JSONResponse:
         kinds: dict[int, type[VogueError]] = {404: SessionError, 413: LimitExceeded}
         kind = kinds.get(error.status_code, RequestInvalid if error.status_code < 500 else VogueError)
         what = f"{request.method} {request.url.path}: {error.detail}; see /openapi.json for what there is"
-        response = answer(kind(what), error.status_code)
+        response = error_response(kind(what), error.status_code)
         response.headers.update(error.headers or {})
         return response
 
     @app.exception_handler(Exception)
     async def of_others(_: Request, error: Exception) -> JSONResponse:
         logger.error("a request failed", exc_info=error)
-        return answer(VogueError(f"an internal error: {type(error).__name__}"))
+        return error_response(VogueError(f"an internal error: {type(error).__name__}"))
 
 
 def _validation_error(error: RequestValidationError) -> VogueError:

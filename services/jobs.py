@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 
+from vogue.schemas.access import TenantLimits
 from vogue.schemas.errors import AssetNotFound, JobCancelled, ServiceOverloaded
 from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus, StoredAsset
 from vogue.schemas.queries import Idempotency
@@ -17,10 +18,12 @@ from vogue.schemas.requests import GenerationRequest, JobSpec
 from vogue.schemas.stages import LatentCheckpoint
 
 from .cache import digests
+from .callers import current_tenant, own
 from .database import (
     OPEN,
     Database,
     append_event,
+    asset_row,
     end_job,
     insert_asset,
     job_row,
@@ -29,16 +32,24 @@ from .database import (
     stored_asset,
     tell_queue,
 )
+from .keys.admission import check_job_room, check_upload_room
+from .removal import forget_progress
 from .submissions import check_assets, first_job, remember
 
 __all__ = ["JobStore"]
+
+_AT_FAULT = (
+    "json_extract(error, '$.type') = 'invalid_request_error' AND json_extract(error, '$.code') != 'service_overloaded'"
+)
+"""Of failed jobs: whether the request itself was at fault, so that going on would only fail again."""
 
 
 class JobStore:
     """All jobs and assets of one state directory."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, limits: TenantLimits | None = None) -> None:
         self._database = database
+        self._limits = limits or TenantLimits()
 
     def add(
         self,
@@ -55,7 +66,8 @@ class JobStore:
             also: what else belongs to this transaction; called with the new job's id. If it raises, nothing is stored.
 
         Raises:
-            ServiceOverloaded: `max_open` jobs are waiting or at work already.
+            ServiceOverloaded: `max_open` jobs are waiting or at work already, or as many of the caller's as it may have.
+            LimitExceeded: the caller's files fill the room that it has.
             IdempotencyConflict: the key belongs to another request.
             AssetNotFound: an input was deleted meanwhile.
         """
@@ -64,6 +76,7 @@ class JobStore:
             if once is not None and (first := first_job(db, once)) is not None:
                 return load_job(db, first)
             check_assets(db, {visual.upload_id for visual in request.visuals})
+            check_job_room(db, self._limits)
             count = db.execute("SELECT COUNT(*) FROM jobs WHERE status IN (?, ?)", OPEN).fetchone()[0]
             if count >= max_open:
                 raise ServiceOverloaded(
@@ -71,8 +84,8 @@ class JobStore:
                     retry_after_s=5.0,
                 )
             db.execute(
-                "INSERT INTO jobs (id, status, request, spec, created_at_s, steps_total, notices)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (id, status, request, spec, created_at_s, steps_total, notices, tenant)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job_id,
                     JobStatus.QUEUED.value,
@@ -81,6 +94,7 @@ class JobStore:
                     time.time(),
                     spec.steps,
                     json.dumps(notices),
+                    current_tenant(),
                 ),
             )
             if once is not None:
@@ -116,8 +130,9 @@ class JobStore:
         """Jobs, newest first, starting below the job `before`."""
         with self._database.reading() as db:
             top = job_row(db, before)["number"] if before is not None else 2**62
+            mine, tenant = own()
             rows = db.execute(
-                "SELECT id FROM jobs WHERE number < ? ORDER BY number DESC LIMIT ?", (top, limit)
+                f"SELECT id FROM jobs WHERE number < ? AND {mine} ORDER BY number DESC LIMIT ?", (top, *tenant, limit)
             ).fetchall()
             return [load_job(db, row["id"]) for row in rows]
 
@@ -144,6 +159,8 @@ class JobStore:
     def reopen(self, job_id: str) -> Job:
         """Queue a failed job again; an unfinished or completed one stays as it is.
 
+        It goes on from where it was. Only if its request was at fault does it begin anew: what it had come to may be gone.
+
         Raises:
             JobCancelled: its owner cancelled it.
         """
@@ -152,6 +169,8 @@ class JobStore:
             if status is JobStatus.CANCELLED:
                 raise JobCancelled(f"job {job_id} was cancelled and cannot be resumed; submit it again")
             if status is JobStatus.FAILED:
+                if db.execute(f"SELECT 1 FROM jobs WHERE id = ? AND {_AT_FAULT}", (job_id,)).fetchone() is not None:
+                    forget_progress(db, job_id)
                 db.execute(
                     "UPDATE jobs SET status = ?, error = NULL, finished_at_s = NULL, attempts = 0 WHERE id = ?",
                     (JobStatus.QUEUED.value, job_id),
@@ -160,8 +179,13 @@ class JobStore:
             return load_job(db, job_id)
 
     def add_asset(self, stored: StoredAsset) -> Asset:
-        """Store an upload."""
+        """Store an upload.
+
+        Raises:
+            LimitExceeded: the caller has no room for it.
+        """
         with self._database.transaction() as db:
+            check_upload_room(db, stored.asset.num_bytes, self._limits)
             insert_asset(db, stored, None)
         return stored.asset
 
@@ -172,7 +196,7 @@ class JobStore:
             AssetNotFound: there is none of that id.
         """
         with self._database.reading() as db:
-            row = db.execute("SELECT * FROM assets WHERE id = ?", (asset_id,)).fetchone()
+            row = asset_row(db, asset_id)
         if row is None:
             raise AssetNotFound(f"no upload or asset has the id {asset_id!r}; upload the file first")
         return stored_asset(row)
@@ -186,13 +210,14 @@ class JobStore:
         with self._database.reading() as db:
             top = 2**62
             if before is not None:
-                row = db.execute("SELECT number FROM assets WHERE id = ?", (before,)).fetchone()
+                row = asset_row(db, before)
                 if row is None:
                     raise AssetNotFound(f"no upload or asset has the id {before!r}", param="before")
                 top = row["number"]
+            mine, tenant = own()
             rows = db.execute(
-                "SELECT asset FROM assets WHERE number < ? AND purpose IS NULL ORDER BY number DESC LIMIT ?",
-                (top, limit),
+                f"SELECT asset FROM assets WHERE number < ? AND purpose IS NULL AND {mine} ORDER BY number DESC LIMIT ?",
+                (top, *tenant, limit),
             )
             return [Asset.model_validate_json(row["asset"]) for row in rows.fetchall()]
 
@@ -202,8 +227,8 @@ class JobStore:
             assets = db.execute("SELECT * FROM assets").fetchall()
             checkpoints = db.execute(
                 "SELECT checkpoint, held FROM jobs WHERE (checkpoint IS NOT NULL OR held IS NOT NULL)"
-                " AND status NOT IN (?, ?)",
-                (JobStatus.COMPLETED.value, JobStatus.CANCELLED.value),
+                f" AND status NOT IN (?, ?) AND NOT (status = ? AND {_AT_FAULT})",
+                (JobStatus.COMPLETED.value, JobStatus.CANCELLED.value, JobStatus.FAILED.value),
             ).fetchall()
         kept = set()
         for stored in map(stored_asset, assets):
@@ -221,3 +246,4 @@ class JobStore:
         with self._database.reading() as db:
             row = db.execute("SELECT MIN(created_at_s) FROM jobs WHERE status IN (?, ?)", OPEN).fetchone()
         return None if row[0] is None else float(row[0])
+

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from vogue.graph.build import build_graph
 from vogue.graph.resolve import resolve, settle
 from vogue.graph.state import Ports
+from vogue.schemas.access import Account, Caller, Knock, MediaDeletion, TenantLimits
 from vogue.schemas.config import Preset
 from vogue.schemas.errors import AssetNotFound, PlanInvalid, RequestInvalid, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus, StoredAsset
@@ -36,6 +37,7 @@ from .conversing import SessionService
 from .database import Database, new_id
 from .housekeeping import Housekeeper
 from .jobs import JobStore
+from .keys.admission import Admission
 from .leases import Lease, LeaseTable
 from .metrics import SUBMITTED, UPLOADED
 from .pages import Pages
@@ -50,6 +52,7 @@ __all__ = ["OrchestratorService"]
 
 logger = logging.getLogger(__name__)
 
+_CANCEL_S = 20.0
 _LISTEN_S = 2.0
 """Listeners look at the database this often even without news, in case another process writes."""
 
@@ -58,17 +61,26 @@ class OrchestratorService:
     """The jobs table, the flow, and one worker for each job at work."""
 
     def __init__(
-        self, database: Database, blobs: BlobStore, ports: Ports, preset: Preset, config: OrchestratorConfig
+        self,
+        database: Database,
+        blobs: BlobStore,
+        ports: Ports,
+        preset: Preset,
+        config: OrchestratorConfig,
+        limits: TenantLimits | None = None,
     ) -> None:
         self._config = config
         self._preset = preset
         self._ports = ports
         self._database = database
-        self._jobs = JobStore(database)
+        limits = limits or TenantLimits()
+        self._admission = Admission(database, limits, config.media_retention_s)
+        self._jobs = JobStore(database, limits)
+        self._removal = Removal(database)
         self._pages = Pages(database)
         self._leases = LeaseTable(database)
         self._thoughts = ThoughtTable(database, self._leases)
-        self._housekeeper = Housekeeper(self._jobs, Removal(database), blobs, config)
+        self._housekeeper = Housekeeper(self._jobs, self._removal, blobs, config)
         self._news = News()
         self._bench = Bench(
             database=database,
@@ -110,8 +122,33 @@ class OrchestratorService:
 
     # The port.
 
+    async def admit(self, knock: Knock) -> Caller:
+        """Who it is that knocks; everything else is then called on behalf of that caller (`callers.py`)."""
+        return await asyncio.to_thread(self._admission.admit, knock)
+
+    async def account(self) -> Account:
+        """What the caller has, and may have."""
+        return await asyncio.to_thread(self._admission.account)
+
+    async def delete_media(self) -> MediaDeletion:
+        """Stop the caller's jobs, and forget them with all files and sessions."""
+        unfinished = await asyncio.to_thread(self._removal.unfinished)
+        for job_id in unfinished:
+            await self.cancel(job_id)
+        # A job at work ends within one step; one whose step takes longer is named in the answer.
+        await asyncio.gather(*(self.get(job_id, _CANCEL_S) for job_id in unfinished))
+        return await asyncio.to_thread(self._housekeeper.delete_everything)
+
     async def add_upload(self, original: Artifact, filename: str) -> Asset:
         """Probe a stored file and give its owner an id for it."""
+        try:
+            return await self._take_in(original, filename)
+        except VogueError:
+            # Otherwise files that are refused would fill the disk until the next sweep.
+            self._housekeeper.drop(original.sha256)
+            raise
+
+    async def _take_in(self, original: Artifact, filename: str) -> Asset:
         facts = await self._ports.codec.probe(ProbeRequest(original=original, filename=filename))
         asset = Asset(
             id=new_id("upload"),
@@ -187,6 +224,7 @@ class OrchestratorService:
         SUBMITTED.add(task=job.spec.task)
         self._wake.set()
         return job
+
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
         """The job as it stands: now, or with `wait_s` once it is over, but not later than that."""

@@ -1,8 +1,8 @@
 """Whose requests are answered: those of programs, and of pages that belong here.
 
-The server asks for no key, so what a browser can be made to send would be done. A page of another site may reach a local server
+A local server asks for no key, so what a browser can be made to send would be done. A page of another site may reach a local server
 by DNS rebinding, which shows in `Host`, or by a plain form, which shows in `Origin` and `Sec-Fetch-Site`. Programs send neither of
-the latter two.
+the latter two. Pages of listed origins may; their browser is told so (CORS) by Starlette's own middleware.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ class OriginGuard:
 
     Args:
         hosts: names under which the server is reached beside this machine's own.
+        origins: other sites whose pages may use it.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] = (), origins: Sequence[str] = ()) -> None:
         self._app = app
+        self._origins = frozenset(origins)
         self._names = frozenset(name.lower() for name in (*LOOPBACK, *hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,6 +49,8 @@ class OriginGuard:
             return _answer(
                 421, f"this server is not called {host[:80]!r}; list the name as hosts in serve_config.yaml", "host"
             )
+        if origin in self._origins:
+            return None
         if origin is not None:
             scheme, _, netloc = origin.partition("://")
             if scheme not in ("http", "https") or not self._is_ours(netloc):

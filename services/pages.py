@@ -10,7 +10,8 @@ from vogue.schemas.jobs import Job, StoredAsset
 from vogue.schemas.queries import PageQuery
 from vogue.schemas.references import MediaKind
 
-from .database import Database, job_row, load_job, stored_asset
+from .callers import own
+from .database import Database, asset_row, job_row, load_job, stored_asset
 
 __all__ = ["Pages"]
 
@@ -50,7 +51,7 @@ class Pages:
         with self._database.reading() as db:
             number = None
             if query.after is not None:
-                found = db.execute("SELECT number FROM assets WHERE id = ?", (query.after,)).fetchone()
+                found = asset_row(db, query.after)
                 if found is None:
                     raise AssetNotFound(f"no file has the id {query.after!r}", param="after")
                 number = found["number"]
@@ -63,9 +64,10 @@ class Pages:
 
 
 def _beyond(query: PageQuery, number: int | None) -> tuple[str, tuple[object, ...]]:
+    mine, tenant = own()
     if number is None:
-        return "1", ()
-    return f"number {'>' if query.ascending else '<'} ?", (number,)
+        return mine, tenant
+    return f"{mine} AND number {'>' if query.ascending else '<'} ?", (*tenant, number)
 
 
 def _select(

@@ -12,6 +12,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledE
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from vogue.schemas.access import Account, Caller, Knock, MediaDeletion
 from vogue.schemas.errors import EngineError, ServiceError, ServiceOverloaded, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
 from vogue.schemas.plan import Plan, PlanDecision, Review
@@ -41,9 +42,11 @@ from vogue.schemas.stages import (
     ReviewRequest,
 )
 
+from .callers import current_caller
 from .carrying import carried
 
 __all__ = [
+    "OwnersRemote",
     "Remote",
     "RemoteCodec",
     "RemoteConnector",
@@ -188,7 +191,25 @@ class RemoteCodec(Remote):
         return artifact
 
 
-class RemoteOrchestrator(Remote):
+class OwnersRemote(Remote):
+    """Calls that answer what an owner may see. One that is made on nobody's behalf would show all there is, so it is not made."""
+
+    async def _call(self, method: str, *args: Any, session_id: str = "") -> Any:
+        _check_caller(method)
+        return await super()._call(method, *args, session_id=session_id)
+
+    async def _stream(self, method: str, *args: Any, session_id: str = "") -> AsyncIterator[Any]:
+        _check_caller(method)
+        async for item in super()._stream(method, *args, session_id=session_id):
+            yield item
+
+
+def _check_caller(method: str) -> None:
+    if current_caller() is None:
+        raise VogueError(f"{method} was called on nobody's behalf: run it within `acting_for` (services/callers.py)")
+
+
+class RemoteOrchestrator(OwnersRemote):
     """`Orchestrator` in another process."""
 
     @property
@@ -203,6 +224,22 @@ class RemoteOrchestrator(Remote):
         """Make a file again from its recipe."""
         replay: Replay = await self._call("replay", request)
         return replay
+
+    async def admit(self, knock: Knock) -> Caller:
+        """Who it is that knocks."""
+        # The one call that is made before anybody is known.
+        caller: Caller = await Remote._call(self, "admit", knock)
+        return caller
+
+    async def account(self) -> Account:
+        """What the caller has, and may have."""
+        account: Account = await self._call("account")
+        return account
+
+    async def delete_media(self) -> MediaDeletion:
+        """Stop the caller's jobs, and forget them with all files and sessions."""
+        deletion: MediaDeletion = await self._call("delete_media")
+        return deletion
 
     async def counts(self) -> builtins.list[ActionCount]:
         """How often each operation was computed, and how often looked up."""

@@ -17,7 +17,7 @@ from vogue.schemas.sessions import (
 )
 
 from .conversing import SessionService
-from .remote import Remote
+from .remote import OwnersRemote
 
 __all__ = ["RemoteSessions", "SessionCalls"]
 
@@ -64,7 +64,7 @@ class SessionCalls:
         return await self._sessions.frames(asset_id)
 
 
-class RemoteSessions(Remote):
+class RemoteSessions(OwnersRemote):
     """`Sessions` in another process."""
 
     async def create(self, request: SessionRequest) -> Session:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 
+from vogue.schemas.access import MediaDeletion
 from vogue.schemas.errors import AssetInUse, AssetNotFound, JobUnfinished
 from vogue.schemas.jobs import JobStatus, StoredAsset
 
-from .database import Database, job_row, stored_asset
+from .callers import own
+from .database import Database, asset_row, job_row, stored_asset
 
-__all__ = ["Removal"]
+__all__ = ["Removal", "forget_progress"]
 
 _FINAL = tuple(status.value for status in JobStatus if status.final)
 _IS_FINAL = f"status IN ({', '.join('?' * len(_FINAL))})"
@@ -34,21 +37,7 @@ class Removal:
             AssetInUse: an unfinished job reads one of its results.
         """
         with self._database.transaction() as db:
-            status = JobStatus(job_row(db, job_id)["status"])
-            if not status.final:
-                raise JobUnfinished(f"job {job_id} is {status}; cancel it, wait for its end, then delete it")
-            results = [stored_asset(row) for row in _assets(db, "job_id", job_id)]
-            for result in results:
-                _check_unused(db, result.asset.id)
-            for statement in (
-                "DELETE FROM assets WHERE job_id = ?",
-                "DELETE FROM events WHERE job_id = ?",
-                "DELETE FROM submissions WHERE job_id = ?",
-                "DELETE FROM jobs WHERE id = ?",
-                *_checkpoint_deletions(db),
-            ):
-                db.execute(statement, (job_id,))
-        return _digests(results)
+            return _forget_job(db, job_id)
 
     def delete_asset(self, asset_id: str) -> set[str]:
         """Forget an upload or a result. Returns the digests of what it held.
@@ -58,12 +47,39 @@ class Removal:
             AssetInUse: an unfinished job reads it.
         """
         with self._database.transaction() as db:
-            found = [stored_asset(row) for row in _assets(db, "id", asset_id)]
-            if not found:
-                raise AssetNotFound(f"no upload or asset has the id {asset_id!r}")
-            _check_unused(db, asset_id)
-            db.execute("DELETE FROM assets WHERE id = ?", (asset_id,))
-        return _digests(found)
+            return _forget_asset(db, asset_id)
+
+    def delete_everything(self) -> tuple[MediaDeletion, set[str]]:
+        """Forget all that the caller owns, but jobs that are not over and what those read. Returns also the digests of what it held."""
+        mine, tenant = own()
+        gone: set[str] = set()
+        num_jobs = num_files = 0
+        with self._database.transaction() as db:
+            for row in db.execute(f"SELECT id FROM jobs WHERE {_IS_FINAL} AND {mine}", (*_FINAL, *tenant)).fetchall():
+                num_results = len(_assets(db, "job_id", row["id"]))
+                with suppress(AssetInUse):
+                    gone |= _forget_job(db, row["id"])
+                    num_jobs, num_files = num_jobs + 1, num_files + num_results
+            for row in db.execute(f"SELECT id FROM assets WHERE job_id IS NULL AND {mine}", tenant).fetchall():
+                with suppress(AssetInUse):
+                    gone |= _forget_asset(db, row["id"])
+                    num_files += 1
+            sessions = db.execute(f"SELECT id FROM sessions WHERE {mine}", tenant).fetchall()
+            for row in sessions:
+                for table, column in (("turns", "session_id"), ("session_assets", "session_id"), ("sessions", "id")):
+                    db.execute(f"DELETE FROM {table} WHERE {column} = ?", (row["id"],))
+            left = db.execute(f"SELECT id FROM jobs WHERE NOT {_IS_FINAL} AND {mine}", (*_FINAL, *tenant)).fetchall()
+        unfinished = tuple(row["id"] for row in left)
+        return MediaDeletion(
+            num_jobs=num_jobs, num_files=num_files, num_sessions=len(sessions), unfinished=unfinished
+        ), gone
+
+    def unfinished(self) -> list[str]:
+        """Ids of the caller's jobs that are not over."""
+        mine, tenant = own()
+        with self._database.reading() as db:
+            rows = db.execute(f"SELECT id FROM jobs WHERE NOT {_IS_FINAL} AND {mine}", (*_FINAL, *tenant)).fetchall()
+        return [row["id"] for row in rows]
 
     def expired(self, before_s: float) -> tuple[list[str], list[str]]:
         """Jobs that were over, and uploads that came, before a time in seconds since the epoch: their ids."""
@@ -73,17 +89,57 @@ class Removal:
             return [row["id"] for row in jobs.fetchall()], [row["id"] for row in uploads.fetchall()]
 
 
+def _forget_job(db: sqlite3.Connection, job_id: str) -> set[str]:
+    """See `Removal.delete_job`."""
+    status = JobStatus(job_row(db, job_id)["status"])
+    if not status.final:
+        raise JobUnfinished(f"job {job_id} is {status}; cancel it, wait for its end, then delete it")
+    results = [stored_asset(row) for row in _assets(db, "job_id", job_id)]
+    for result in results:
+        _check_unused(db, result.asset.id)
+    for statement in (
+        "DELETE FROM assets WHERE job_id = ?",
+        "DELETE FROM events WHERE job_id = ?",
+        "DELETE FROM submissions WHERE job_id = ?",
+        "DELETE FROM jobs WHERE id = ?",
+        *_checkpoint_deletions(db),
+    ):
+        db.execute(statement, (job_id,))
+    return _digests(results)
+
+
+def _forget_asset(db: sqlite3.Connection, asset_id: str) -> set[str]:
+    """See `Removal.delete_asset`."""
+    row = asset_row(db, asset_id)
+    if row is None:
+        raise AssetNotFound(f"no upload or asset has the id {asset_id!r}")
+    _check_unused(db, asset_id)
+    db.execute("DELETE FROM assets WHERE id = ?", (asset_id,))
+    return _digests([stored_asset(row)])
+
+
 def _assets(db: sqlite3.Connection, column: str, value: str) -> list[sqlite3.Row]:
     return db.execute(f"SELECT * FROM assets WHERE {column} = ?", (value,)).fetchall()
 
 
 def _check_unused(db: sqlite3.Connection, asset_id: str) -> None:
-    # Ids are random, so a request that has one anywhere in it means that asset.
+    # Ids are random, so a request that has one anywhere in it means that asset; but another tenant's means nothing by it.
     row = db.execute(
-        f"SELECT id FROM jobs WHERE NOT {_IS_FINAL} AND instr(request, ?) > 0 LIMIT 1", (*_FINAL, asset_id)
+        f"SELECT id FROM jobs WHERE NOT {_IS_FINAL} AND instr(request, ?) > 0"
+        " AND (tenant IS NULL OR tenant IS (SELECT tenant FROM assets WHERE id = ?)) LIMIT 1",
+        (*_FINAL, asset_id, asset_id),
     ).fetchone()
     if row is not None:
         raise AssetInUse(f"{asset_id} is read by job {row['id']}, which is not over; wait for its end, or cancel it")
+
+
+def forget_progress(db: sqlite3.Connection, job_id: str) -> None:
+    """Let a job begin anew when it is taken next."""
+    for statement in (
+        "UPDATE jobs SET checkpoint = NULL, held = NULL, plan = NULL, decision = NULL WHERE id = ?",
+        *_checkpoint_deletions(db),
+    ):
+        db.execute(statement, (job_id,))
 
 
 def _checkpoint_deletions(db: sqlite3.Connection) -> Iterable[str]:

@@ -16,6 +16,7 @@ from vogue.schemas.errors import JobNotFound, RequestInvalid, SessionNotFound, T
 from vogue.schemas.jobs import Job, JobStatus
 from vogue.schemas.sessions import Session, SessionSummary, TaggedAsset, Turn, TurnVisual
 
+from .callers import current_tenant, own
 from .database import Database, load_job, new_id, stored_asset
 
 __all__ = ["SessionStore", "TurnDraft"]
@@ -44,7 +45,8 @@ class SessionStore:
         session_id = new_id("session")
         with self._database.transaction() as db:
             db.execute(
-                "INSERT INTO sessions (id, title, created_at_s) VALUES (?, ?, ?)", (session_id, title, time.time())
+                "INSERT INTO sessions (id, title, created_at_s, tenant) VALUES (?, ?, ?, ?)",
+                (session_id, title, time.time(), current_tenant()),
             )
             return _load(db, session_id)
 
@@ -71,10 +73,11 @@ class SessionStore:
         """Sessions, newest first, starting below the session `before`."""
         with self._database.reading() as db:
             top = _row(db, before)["number"] if before is not None else 2**62
+            mine, tenant = own()
             rows = db.execute(
                 "SELECT *, (SELECT COUNT(*) FROM turns WHERE session_id = sessions.id) AS num_turns"
-                " FROM sessions WHERE number < ? ORDER BY number DESC LIMIT ?",
-                (top, limit),
+                f" FROM sessions WHERE number < ? AND {mine} ORDER BY number DESC LIMIT ?",
+                (top, *tenant, limit),
             ).fetchall()
         return [
             SessionSummary(
@@ -184,7 +187,10 @@ def _set_head(db: sqlite3.Connection, session_id: str, head: int | None) -> None
 
 
 def _row(db: sqlite3.Connection, session_id: str) -> sqlite3.Row:
-    row: sqlite3.Row | None = db.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
+    mine, tenant = own()
+    row: sqlite3.Row | None = db.execute(
+        f"SELECT * FROM sessions WHERE id = ? AND {mine}", (session_id, *tenant)
+    ).fetchone()
     if row is None:
         raise SessionNotFound(f"no session has the id {session_id!r}")
     return row

@@ -8,6 +8,9 @@ from collections.abc import Collection
 from vogue.schemas.errors import AssetNotFound, IdempotencyConflict
 from vogue.schemas.queries import Idempotency
 
+from .callers import current_tenant
+from .database import asset_row
+
 __all__ = ["check_assets", "first_job", "remember"]
 
 
@@ -17,7 +20,7 @@ def first_job(db: sqlite3.Connection, once: Idempotency) -> str | None:
     Raises:
         IdempotencyConflict: it belongs to another request.
     """
-    row = db.execute("SELECT fingerprint, job_id FROM submissions WHERE key = ?", (once.key,)).fetchone()
+    row = db.execute("SELECT fingerprint, job_id FROM submissions WHERE key = ?", (_owned(once.key),)).fetchone()
     if row is None:
         return None
     if row["fingerprint"] != once.fingerprint:
@@ -30,7 +33,13 @@ def first_job(db: sqlite3.Connection, once: Idempotency) -> str | None:
 
 def remember(db: sqlite3.Connection, once: Idempotency, job_id: str) -> None:
     """Let the key stand for a job, in the transaction that stores the job."""
-    db.execute("INSERT INTO submissions VALUES (?, ?, ?)", (once.key, once.fingerprint, job_id))
+    db.execute("INSERT INTO submissions VALUES (?, ?, ?)", (_owned(once.key), once.fingerprint, job_id))
+
+
+def _owned(key: str) -> str:
+    """The key as it is stored: two tenants may well choose the same one. What comes in a header has no line break."""
+    tenant = current_tenant()
+    return key if tenant is None else f"{tenant}\n{key}"
 
 
 def check_assets(db: sqlite3.Connection, asset_ids: Collection[str]) -> None:
@@ -40,5 +49,5 @@ def check_assets(db: sqlite3.Connection, asset_ids: Collection[str]) -> None:
         AssetNotFound: one was.
     """
     for asset_id in asset_ids:
-        if db.execute("SELECT 1 FROM assets WHERE id = ?", (asset_id,)).fetchone() is None:
+        if asset_row(db, asset_id) is None:
             raise AssetNotFound(f"no upload or asset has the id {asset_id!r}; it was deleted")

@@ -3,7 +3,7 @@
 0    done
 1    an error that nobody foresaw, or a `doctor` that found no way to run
 2    the command line is wrong
-3    the request is invalid: other input is needed, and the message says which
+3    the request is invalid or not allowed: other input, or another API key, is needed, and the message says which
 4    no such job, upload or asset
 5    the server cannot be reached, or has no room now: try again
 6    the job failed
@@ -15,6 +15,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from vogue.schemas.errors import (
+    AccessDenied,
     DeviceOutOfMemory,
     JobCancelled,
     PlanError,
@@ -45,7 +46,7 @@ def exit_code_of(error: VogueError) -> ExitCode:
     """The exit code that tells a script what kind of error this was."""
     if isinstance(error, JobCancelled):
         return ExitCode.CANCELLED
-    if isinstance(error, RequestInvalid | PlanError | TurnConflict):
+    if isinstance(error, RequestInvalid | AccessDenied | PlanError | TurnConflict):
         return ExitCode.REQUEST_INVALID
     if isinstance(error, SessionError):
         return ExitCode.NOT_FOUND

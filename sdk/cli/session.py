@@ -28,6 +28,7 @@ _PATIENT = Retry(attempts=12, first_delay_s=0.5, max_delay_s=15.0)
 
 
 def _connect(server: str | None) -> Vogue:
+    # The key comes from VOGUE_API_KEY alone: every user of a machine sees the options of its processes.
     return Vogue(server, retry=_PATIENT)
 
 

@@ -1,8 +1,8 @@
 """The MCP server as a part of the gateway. The gateway finds it by the entry-point group `vogue.doors` and imports nothing of it.
 
-The tools speak to the gateway's own application inside the process. The server has no keys; an `authorization` header, which a
-proxy in front of it may check, is passed on. Each HTTP request gets a session manager of its own: nothing is shared between
-requests, so there is nothing to start, to stop or to share among replicas.
+The tools speak to the gateway's own application inside the process, with the `authorization` header of whoever called: the gateway
+checks its key again for each of them, and they see what that key sees. Each HTTP request gets a session manager of its own: nothing
+is shared between requests, so there is nothing to start, to stop or to share among replicas.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ def open_door(app: App, hosts: Sequence[str] = ()) -> App:
         if caller is None:
             raise ServiceError("a request came without its HTTP headers")
         passed_on = {name: caller.headers[name] for name in _PASSED_ON if name in caller.headers}
+        # No key but the caller's: what the server's own environment holds is nobody's to use.
         # The name the caller knows us by is checked by now, and goes into the links of the answer.
         url = f"{caller.url.scheme}://{caller.url.netloc}"
-        return AsyncVogue(url, transport=AppTransport(app, passed_on), retry=Retry(attempts=1))
+        return AsyncVogue(url, api_key="", transport=AppTransport(app, passed_on), retry=Retry(attempts=1))
 
     server = build_server(connect)
 
