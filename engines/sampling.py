@@ -6,7 +6,7 @@ pixels. Everything here is float32, whatever the weights are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,7 +21,21 @@ from .layout import Conditions, advance, arrange, free_frames, hold_first_frame
 from .port import Engine, Row
 from .schedule import get_schedule, timesteps_of
 
-__all__ = ["Denoising", "KeepGoing", "denoise", "get_noise", "get_schedule", "prepare", "tick", "unpack"]
+__all__ = [
+    "Denoising",
+    "KeepGoing",
+    "denoise",
+    "get_noise",
+    "get_schedule",
+    "prepare",
+    "rows_of",
+    "shape_class",
+    "tick",
+    "unpack",
+]
+
+_SHORT_CONTEXT = 64
+"""Contexts up to this length are padded to each other without a thought; above, to the next power of two at most."""
 
 
 @dataclass
@@ -119,6 +133,23 @@ def tick(engine: Engine, jobs: Sequence[Denoising]) -> None:
     velocities = iter(engine.forward(rows))
     for job, needed in zip(jobs, passes, strict=True):
         _step(job, {which: next(velocities) for which in needed})
+
+
+def rows_of(job: Denoising) -> int:
+    """How many rows the next step asks of the engine: one for each guidance pass."""
+    return len(passes_for(job.guidance, job.image_guidance))
+
+
+def shape_class(job: Denoising) -> Hashable:
+    """Equal for jobs whose rows go well together: of the same latent shapes and, roughly, lengths of context."""
+    conditions = job.conditions
+    source = conditions.source.shape[1] if conditions.source is not None else 0
+    longest = max(len(context) for context in job.contexts.values())
+    return tuple(job.target.shape), len(conditions.references), source, conditions.held, _rounded_up(longest)
+
+
+def _rounded_up(length: int) -> int:
+    return max(_SHORT_CONTEXT, 1 << (length - 1).bit_length())
 
 
 def unpack(job: Denoising) -> Tensor:

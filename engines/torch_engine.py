@@ -48,7 +48,9 @@ class TorchEngine:
             group = [rows[i] for i in indices]
             try:
                 results = self._run(group)
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
                 shapes = ", ".join(str(list(row.latents.shape)) for row in group)
                 raise DeviceOutOfMemory(f"the device has too little memory for latents of {shapes}") from error
             velocities.update(zip(indices, results, strict=True))
@@ -71,6 +73,11 @@ class TorchEngine:
         if len({row.shape for row in latents}) == 1:
             return list(self.model(torch.stack(latents), timestep, context, mask, guidance).float())
         return [out.float() for out in self.model.forward_rows(latents, timestep, context, mask, guidance)]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """A GPU's allocator has an error of its own; the processor's raises a plain one."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _pad_context(contexts: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -11,7 +11,9 @@ from vogue.schemas.access import TenantLimits
 from vogue.schemas.base import Contract
 from vogue.schemas.engines import EnginesConfig
 
-__all__ = ["AppConfig", "DeploymentConfig", "KeysConfig", "LogConfig", "OrchestratorConfig"]
+from .outbound import UrlInputConfig, WebhookConfig
+
+__all__ = ["AppConfig", "DenoiserConfig", "DeploymentConfig", "KeysConfig", "LogConfig", "OrchestratorConfig"]
 
 # As a browser writes it: no path, and no wildcard, which would open every key's things to every page that learns a key.
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.\-\[\]:]+$", max_length=300)]
@@ -31,6 +33,17 @@ class DeploymentConfig(Contract):
     max_ongoing_requests: PositiveInt = 64
 
 
+class DenoiserConfig(DeploymentConfig):
+    """What one tick may hold: jobs of one shape share it (`turns.py`)."""
+
+    threads: PositiveInt = 2
+    max_ongoing_requests: PositiveInt = 1024
+    max_rows: PositiveInt = 32
+    """Rows, that is guidance passes of jobs; a single job with more has a tick to itself."""
+    max_bytes: PositiveInt | None = None
+    """Memory of its rows; by default 0.9 of what a GPU has left beside the weights, or half of what this machine has left."""
+
+
 class LogConfig(Contract):
     """What the services write down. Neither form holds prompts or keys."""
 
@@ -45,8 +58,10 @@ class OrchestratorConfig(Contract):
 
     max_open_jobs: PositiveInt = 16
     """Jobs waiting or at work; one more is refused with 429."""
-    max_running_jobs: PositiveInt = 2
-    """While one job steps, the next can be prepared or decoded."""
+    max_waiting_plans: PositiveInt = 32
+    """Jobs that wait for their owner's word on a plan, or will; one more that asks for a review is refused with 429."""
+    max_running_jobs: PositiveInt = 8
+    """Jobs at work at once: those of one shape are stepped together, while others are prepared or decoded."""
     lease_ttl_s: PositiveFloat = 6.0
     """A worker that has not been heard of for so long is thought dead."""
     max_attempts: PositiveInt = 5
@@ -55,6 +70,7 @@ class OrchestratorConfig(Contract):
     blob_retention_s: PositiveFloat = 86_400.0
     media_retention_s: PositiveFloat | None = None
     """Finished jobs with all they delivered, and uploads, are deleted at this age; by default they stay until they are deleted."""
+    webhooks: WebhookConfig = WebhookConfig()
 
 
 class KeysConfig(Contract):
@@ -93,11 +109,12 @@ class AppConfig(Contract):
     keys: KeysConfig = KeysConfig()
     understanding: DeploymentConfig = Field(default_factory=lambda: _engine(2))
     connector: DeploymentConfig = Field(default_factory=_engine)
-    denoiser: DeploymentConfig = DeploymentConfig(threads=2, max_ongoing_requests=1024)
+    denoiser: DenoiserConfig = DenoiserConfig()
     codec: DeploymentConfig = Field(default_factory=lambda: _engine(2))
     orchestrator: DeploymentConfig = Field(default_factory=_listened_to)
     gateway: DeploymentConfig = Field(default_factory=_listened_to)
     jobs: OrchestratorConfig = OrchestratorConfig()
+    url_inputs: UrlInputConfig = UrlInputConfig()
     logs: LogConfig = LogConfig()
 
     @model_validator(mode="after")

@@ -1,24 +1,19 @@
-"""The denoiser's jobs: who steps, who listens, when latents are kept.
+"""The denoiser's jobs: who listens, what is told of each step, when latents are kept.
 
-It knows nothing of networks: a step loop is injected, an iterator that does one step each time it is asked. Steps run on one
-worker thread, so the event loop stays free to answer, and several jobs take turns step by step. A job's life hangs on
-no connection: listeners come and go, events stay.
+It knows nothing of networks: a step loop is injected, and `ticking.py` keeps a thread busy with it, on which jobs of one shape
+are stepped together. A job's life hangs on no connection: listeners come and go, events stay.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from vogue.schemas.errors import EngineError, JobNotFound, ServiceError, VogueError
 from vogue.schemas.jobs import ErrorInfo
@@ -26,15 +21,12 @@ from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
 
 from .blobs import BlobStore
 from .metrics import STEP_SECONDS
+from .ticking import Latents, Member, StepLoop, Ticker
+from .turns import Turns
 
-__all__ = ["DenoiserService", "Foresight", "Latents", "StepLoop"]
+__all__ = ["DenoiserService", "Foresight"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Latents = NDArray[np.float32]
-StepLoop = Callable[[DenoiseJob, LatentCheckpoint | None], Iterator[tuple[int, Latents]]]
-"""Starts a job, fresh or from a checkpoint; each item is (steps done, latents [C, T, h, w] after that step)."""
 
 Foresight = Callable[[DenoiseJob, int, Latents, Latents], Latents]
 """Of a job after so many steps, from the latents before and after the last one: where it would end if it went straight on."""
@@ -45,9 +37,10 @@ class _Record:
     """A job in this process."""
 
     job: DenoiseJob
+    member: Member
     events: list[DenoiseEvent] = field(default_factory=list)
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: bool = False
     task: asyncio.Task[None] | None = None
     left: bool = False
     """Nobody steps any more, however far the job has come."""
@@ -68,14 +61,15 @@ class DenoiserService:
         keep_finished: int = 64,
         foresee: Foresight | None = None,
         worker: Executor | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        self._loop = loop
         self._foresee = foresee
         self._blobs = blobs
         self._keep_finished = keep_finished
         self._records: OrderedDict[str, _Record] = OrderedDict()
         self._closing = False
         self._worker = worker or ThreadPoolExecutor(max_workers=1, thread_name_prefix="denoise")
+        self._ticker = Ticker(loop, self._worker, turns or Turns(max_rows=32))
 
     async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
         """Begin a job. One that runs or is completed stays as it is; one that failed or was cancelled begins anew.
@@ -88,8 +82,9 @@ class DenoiserService:
         known = self._records.get(job.job_id)
         if known is not None and known.final not in ("failed", "cancelled"):
             return
-        record = self._records[job.job_id] = _Record(job)
-        record.task = asyncio.create_task(self._run(record, resume_from), name=f"denoise {job.job_id}")
+        record = self._records[job.job_id] = _Record(job, self._ticker.join(job, resume_from))
+        done = resume_from.steps_done if resume_from is not None else 0
+        record.task = asyncio.create_task(self._run(record, done), name=f"denoise {job.job_id}")
         self._forget_old()
 
     async def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
@@ -115,39 +110,37 @@ class DenoiserService:
         """Stop stepping: the step at work is the last. A job that is over, or unknown, stays as it is."""
         record = self._records.get(job_id)
         if record is not None:
-            record.cancelled.set()
+            record.cancelled = True
+            record.member.leave()
 
     async def close(self) -> None:
         """Stop all jobs after their present step. Nobody cancelled them: their events end without a final one."""
         self._closing = True
+        for record in self._records.values():
+            record.member.leave()
         tasks = [record.task for record in self._records.values() if record.task is not None]
         await asyncio.gather(*tasks)
         self._worker.shutdown()
 
-    async def _run(self, record: _Record, resume_from: LatentCheckpoint | None) -> None:
-        """Step until done, cancelled or failed, and the last event says which, or until the denoiser is closed."""
-        job = record.job
-        done = resume_from.steps_done if resume_from is not None else 0
-        steps: Iterator[tuple[int, Latents]] | None = None
+    async def _run(self, record: _Record, done: int) -> None:
+        """Tell of each step until the job is done, cancelled or failed, and the last event says which, or until the denoiser is
+        closed."""
+        job, member = record.job, record.member
         try:
-            steps = await self._on_worker(lambda: iter(self._loop(job, resume_from)))
-            before: Latents | None = None
             latents: Latents | None = None
-            while not (record.cancelled.is_set() or self._closing):
+            while done < job.steps:
                 began = time.perf_counter()
-                stepping = self._on_worker(lambda: next(steps, None))
-                if latents is not None and done < job.steps:
-                    # Shown and kept while the next step is made, and before that one counts.
-                    await self._look_back(record, done, before, latents)
-                step = await stepping
+                step = await member.step()
                 if step is None:
                     break
                 STEP_SECONDS.observe(time.perf_counter() - began, task=job.task)
-                before = latents
-                done, latents = step
-                await self._tell(record, "step", done)
-            if record.cancelled.is_set() and done < job.steps:
-                await self._tell(record, "cancelled", done)
+                before, (done, latents) = latents, step
+                await self._append(record, "step", done)
+                if done < job.steps:
+                    # Shown and kept while the next step is made, and before that one counts.
+                    await self._look_back(record, member, before, latents)
+            if record.cancelled and done < job.steps:
+                await self._append(record, "cancelled", done)
             elif self._closing and done < job.steps:
                 logger.info("job %s is left after %d of %d steps", job.job_id, done, job.steps)
             elif latents is None or done != job.steps:
@@ -161,28 +154,27 @@ class DenoiserService:
             await self._fail(record, done, EngineError(f"denoising failed: {type(error).__name__}: {error}"))
         finally:
             logger.info("stepped %d of %d steps: %s", done, job.steps, record.final or "left")
-            if close := getattr(steps, "close", None):
-                await self._on_worker(close)
+            member.leave()
             async with record.news:
                 record.left = True
                 record.news.notify_all()
 
-    def _on_worker(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._worker, work)
+    async def _tell(self, record: _Record, kind: str, steps_done: int, latents: Latents) -> None:
+        ref = await asyncio.to_thread(self._blobs.put_tensor, latents)
+        await self._append(record, kind, steps_done, latents=ref)
 
-    async def _tell(self, record: _Record, kind: str, steps_done: int, latents: Latents | None = None) -> None:
-        fields: dict[str, Any] = {}
-        if latents is not None:
-            fields["latents"] = await asyncio.to_thread(self._blobs.put_tensor, latents)
-        await self._append(record, kind, steps_done, **fields)
-
-    async def _look_back(self, record: _Record, done: int, before: Latents | None, latents: Latents) -> None:
+    async def _look_back(self, record: _Record, member: Member, before: Latents | None, latents: Latents) -> None:
         """Give away the latents after a step, if it is one of those."""
-        job = record.job
-        if job.preview_every_steps and done % job.preview_every_steps == 0:
-            await self._show(record, done, before, latents)
-        if done % job.checkpoint_every_steps == 0:
-            await self._tell(record, "checkpoint", done, latents)
+        job, done = record.job, record.events[-1].steps_done
+        shows = bool(job.preview_every_steps) and done % job.preview_every_steps == 0
+        keeps = done % job.checkpoint_every_steps == 0
+        if not shows and not keeps:
+            return
+        with member.waiting_for_disk():
+            if shows:
+                await self._show(record, done, before, latents)
+            if keeps:
+                await self._tell(record, "checkpoint", done, latents)
 
     async def _show(self, record: _Record, done: int, before: Latents | None, latents: Latents) -> None:
         """Tell what the job is heading for, where that can be foreseen."""

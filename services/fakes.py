@@ -8,7 +8,8 @@ recognised in what comes out, and a denoised result depends on its seed and its 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,11 @@ from vogue.schemas.stages import (
 
 from .blobs import BlobStore
 from .comparing import psnr_db, side_by_side
-from .denoiser import DenoiserService, Latents, StepLoop
+from .denoiser import DenoiserService
 from .sheets import grid
+from .ticking import Latents
 
-__all__ = ["FakeCodec", "FakeConnector", "FakeUnderstanding", "fake_loop", "fake_ports", "netpbm", "read_netpbm"]
+__all__ = ["FakeCodec", "FakeConnector", "FakeLoop", "FakeUnderstanding", "fake_ports", "netpbm", "read_netpbm"]
 
 _FPS = 8.0
 Frames = NDArray[np.uint8]
@@ -148,28 +150,50 @@ class FakeConnector:
         return PassStates(states=states)
 
 
-def fake_loop(blobs: BlobStore) -> StepLoop:
+@dataclass
+class _FakeStepping:
+    """A job on its straight way."""
+
+    latents: Latents
+    goal: Latents
+    steps: int
+    steps_done: int
+    rows: int = 1
+    num_bytes: int = 0
+
+    @property
+    def shape_class(self) -> tuple[int, ...]:
+        """Its latents' shape."""
+        return self.latents.shape
+
+
+class FakeLoop:
     """A step loop that walks straight from noise to numbers drawn from the instruction's context.
 
     A source or first frame shines through: the result is the mean of both.
     """
 
-    def loop(job: DenoiseJob, resume_from: LatentCheckpoint | None) -> Iterator[tuple[int, Latents]]:
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    def open(self, job: DenoiseJob, resume_from: LatentCheckpoint | None) -> _FakeStepping:
+        """See `StepLoop.open`."""
         latents: Latents = _numbers(job.latent_shape, job.seed)
         goal: Latents = _numbers(job.latent_shape, job.contexts[Pass.CONDITIONAL].sha256)
         for ref in (job.source, job.first_frame):
             if ref is not None:
-                goal = ((goal + np.resize(blobs.get_tensor(ref), job.latent_shape)) / 2).astype(np.float32)
+                goal = ((goal + np.resize(self._blobs.get_tensor(ref), job.latent_shape)) / 2).astype(np.float32)
         done = 0
         if resume_from is not None:
-            done, latents = resume_from.steps_done, blobs.get_tensor(resume_from.latents)
-        while done < job.steps:
-            # Only what enters a step decides what leaves it, as in the real loop.
-            latents = (latents + (goal - latents) / np.float32(job.steps - done)).astype(np.float32)
-            done += 1
-            yield done, latents
+            done, latents = resume_from.steps_done, self._blobs.get_tensor(resume_from.latents)
+        return _FakeStepping(latents, goal, job.steps, done)
 
-    return loop
+    def tick(self, jobs: Sequence[_FakeStepping]) -> None:
+        """See `StepLoop.tick`. Only what enters a step decides what leaves it, as in the real loop."""
+        for job in jobs:
+            left = np.float32(job.steps - job.steps_done)
+            job.latents = (job.latents + (job.goal - job.latents) / left).astype(np.float32)
+            job.steps_done += 1
 
 
 class FakeCodec:
@@ -294,6 +318,6 @@ def fake_ports(preset: Preset, blobs: BlobStore) -> Ports:
     return Ports(
         understanding=FakeUnderstanding(preset, blobs),
         connector=FakeConnector(preset, blobs),
-        denoiser=DenoiserService(fake_loop(blobs), blobs),
+        denoiser=DenoiserService(FakeLoop(blobs), blobs),
         codec=FakeCodec(preset, blobs),
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from vogue.engines.costs import RowSize, row_bytes
 from vogue.engines.layout import Conditions
 from vogue.engines.port import Engine, Row
 from vogue.engines.registry import open_denoiser
 from vogue.engines.sampling import Denoising, get_noise, get_schedule, prepare, rows_of, shape_class, tick, unpack
-from vogue.schemas.config import ScheduleConfig
+from vogue.schemas.config import MMDiTConfig, Preset, ScheduleConfig
 from vogue.schemas.errors import DeviceOutOfMemory
 from vogue.schemas.references import TensorRef
 from vogue.schemas.stages import DenoiseJob, LatentCheckpoint
@@ -21,15 +24,20 @@ from .denoiser import Foresight
 from .ticking import Latents, StepLoop
 from .workplace import Workplace, array_of, tensor_of
 
-__all__ = ["EngineLoop", "EngineStepping", "load_loop", "straight_on"]
+__all__ = ["EngineLoop", "EngineStepping", "free_bytes", "load_loop", "straight_on"]
+
+_OF_GPU, _OF_MACHINE = 0.9, 0.5
 
 
 class EngineStepping:
     """A job between two steps."""
 
-    def __init__(self, job_id: str, state: Denoising) -> None:
+    def __init__(
+        self, job_id: str, state: Denoising, largest_row: RowSize, config: MMDiTConfig, weight_bytes: int
+    ) -> None:
         self.job_id = job_id
         self.state = state
+        self._row_bytes = row_bytes(config, largest_row, weight_bytes)
         self.lean = False
         """Its passes do not fit the device together, and are run one after another."""
 
@@ -51,16 +59,22 @@ class EngineStepping:
     @property
     def rows(self) -> int:
         """See `Stepping`."""
-        return len(rows_of(self.state))
+        return rows_of(self.state)
+
+    @property
+    def num_bytes(self) -> int:
+        """See `Stepping`."""
+        return (1 if self.lean else self.rows) * self._row_bytes
 
 
 class EngineLoop:
     """The step loop of an engine."""
 
-    def __init__(self, engine: Engine, schedule: ScheduleConfig, blobs: BlobStore) -> None:
+    def __init__(self, engine: Engine, preset: Preset, blobs: BlobStore, weight_bytes: int = 4) -> None:
         self._engine = engine
-        self._schedule = schedule
+        self._preset = preset
         self._blobs = blobs
+        self._weight_bytes = weight_bytes
 
     def open(self, job: DenoiseJob, resume_from: LatentCheckpoint | None) -> EngineStepping:
         """See `StepLoop.open`."""
@@ -76,10 +90,11 @@ class EngineLoop:
             job.steps,
             job.guidance,
             job.image_guidance,
-            self._schedule,
+            self._preset.schedule,
             steps_done=resume_from.steps_done if resume_from is not None else 0,
         )
-        return EngineStepping(job.job_id, state)
+        mmdit = self._preset.mmdit
+        return EngineStepping(job.job_id, state, largest_row(state, mmdit), mmdit, self._weight_bytes)
 
     def tick(self, jobs: Sequence[EngineStepping]) -> None:
         """See `StepLoop.tick`. A single job that does not fit goes on with its passes one after another, if that fits."""
@@ -94,6 +109,14 @@ class EngineLoop:
 
     def _read(self, ref: TensorRef) -> Tensor:
         return tensor_of(self._blobs.get_tensor(ref))
+
+
+def largest_row(state: Denoising, config: MMDiTConfig) -> RowSize:
+    """Of the passes with visuals, and with the longest context."""
+    conditions = state.conditions
+    _, frames, height, width = state.target.shape
+    frames += len(conditions.references) + (conditions.source.shape[1] if conditions.source is not None else 0)
+    return RowSize.of(config, frames, height, width, max(len(context) for context in state.contexts.values()))
 
 
 class _OneByOne:
@@ -118,7 +141,23 @@ def straight_on(schedule: ScheduleConfig) -> Foresight:
     return foresee
 
 
+def free_bytes(device: str) -> int | None:
+    """Memory for the rows of a tick, once the weights are loaded: most of what a GPU has left, half of what this machine has left.
+
+    None where neither can be told.
+    """
+    if torch.device(device).type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free * _OF_GPU)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    available = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return int(int(available.split()[1]) * 1024 * _OF_MACHINE) if available is not None else None
+
+
 def load_loop(place: Workplace) -> StepLoop:
     """The step loop of the preset's MMDiT."""
     opened = open_denoiser(place.config.engines.denoiser, place.site)
-    return EngineLoop(opened.engine, place.preset.schedule, place.blobs)
+    return EngineLoop(opened.engine, place.preset, place.blobs, place.dtype.itemsize)

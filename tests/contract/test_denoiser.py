@@ -122,12 +122,37 @@ async def test_cancel_stops_within_one_step(implementation: Any, job: DenoiseJob
     await denoiser.cancel("job_unknown")
 
 
-async def test_jobs_take_turns(implementation: Any, job: DenoiseJob) -> None:
-    both = [job.model_copy(update={"job_id": f"{job.job_id}-{name}"}) for name in "ab"]
-    for one in both:
-        await implementation.ports.denoiser.start(one)
-    ends = [(await _all(implementation, one.job_id))[-1] for one in both]
-    assert ends[0].latents == ends[1].latents
+async def test_jobs_that_share_ticks_end_as_they_do_alone(implementation: Any, job: DenoiseJob) -> None:
+    denoiser, blobs = implementation.ports.denoiser, implementation.blobs
+    rng = np.random.default_rng(1)
+    longer = {
+        name: blobs.put_tensor(rng.standard_normal((rows, implementation.preset.connector.out_dim), dtype=np.float32))
+        for name, rows in ((Pass.UNCONDITIONAL, 2), (Pass.NEGATIVE, 9), (Pass.CONDITIONAL, 13))
+    }
+    picture = (job.latent_shape[0], 1, *job.latent_shape[2:])
+    seen = blobs.put_tensor(rng.standard_normal(picture, dtype=np.float32))
+    jobs = [
+        job.model_copy(update={"job_id": f"{job.job_id}-{name}", **changes})
+        for name, changes in {
+            "same": {},
+            "seed": {"seed": 7},
+            "steps": {"steps": 3, "seed": 8},
+            "contexts": {"contexts": longer, "guidance": 2.0, "seed": 9},
+            "one-pass": {"guidance": 1.0, "seed": 10},
+            "picture": {"latent_shape": picture, "seed": 11},
+            "edit": {"contexts": longer, "source": seen, "image_guidance": 1.5, "seed": 12},
+        }.items()
+    ]
+    for one in jobs:
+        await denoiser.start(one)
+    together = {one.job_id: (await _all(implementation, one.job_id))[-1] for one in jobs}
+    for one in jobs:
+        alone = one.model_copy(update={"job_id": one.job_id + "-alone"})
+        await denoiser.start(alone)
+        end = (await _all(implementation, alone.job_id))[-1]
+        assert end.kind == together[one.job_id].kind == "completed"
+        there, here = (blobs.get_tensor(ref.latents) for ref in (together[one.job_id], end))
+        np.testing.assert_allclose(there, here, rtol=0, atol=1e-4)
 
 
 async def test_a_failure_is_an_event(implementation: Any, job: DenoiseJob) -> None:

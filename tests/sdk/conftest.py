@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +19,14 @@ from PIL import Image
 from vogue.graph.state import Ports
 from vogue.schemas.config import Preset
 from vogue.schemas.presets import get_preset
-from vogue.schemas.stages import DenoiseJob, LatentCheckpoint
 from vogue.services.blobs import BlobStore
 from vogue.services.config import AppConfig, OrchestratorConfig
 from vogue.services.database import Database
-from vogue.services.denoiser import DenoiserService, Latents, StepLoop
-from vogue.services.fakes import fake_loop, fake_ports, netpbm
+from vogue.services.denoiser import DenoiserService
+from vogue.services.fakes import FakeLoop, fake_ports, netpbm
 from vogue.services.gateway import build_http
 from vogue.services.orchestrator import OrchestratorService
+from vogue.services.ticking import StepLoop
 
 
 @dataclass
@@ -40,13 +41,17 @@ async def _ready() -> dict[str, bool]:
     return {"everything": True}
 
 
-def _gated(loop: StepLoop, gate: threading.Event) -> StepLoop:
-    def through_gate(job: DenoiseJob, resume_from: LatentCheckpoint | None) -> Iterator[tuple[int, Latents]]:
-        for step in loop(job, resume_from):
-            yield step
-            assert gate.wait(60)
+class _Gated:
+    """A step loop with a gate before every job's second step."""
 
-    return through_gate
+    def __init__(self, loop: StepLoop, gate: threading.Event) -> None:
+        self.open = loop.open
+        self._loop, self._gate = loop, gate
+
+    def tick(self, jobs: Sequence[Any]) -> None:
+        if any(job.steps_done for job in jobs):
+            assert self._gate.wait(60)
+        self._loop.tick(jobs)
 
 
 @dataclass
@@ -63,7 +68,7 @@ def _fake_engines(state_dir: Path, gate: threading.Event) -> Engines:
     """Fakes, which can all that weights may have learnt."""
     preset = get_preset("tiny").model_copy(update={"can_plan": True, "can_review": True})
     blobs = BlobStore(state_dir / "store")
-    denoiser = DenoiserService(_gated(fake_loop(blobs), gate), blobs)
+    denoiser = DenoiserService(_Gated(FakeLoop(blobs), gate), blobs)
     return Engines(preset, blobs, replace(fake_ports(preset, blobs), denoiser=denoiser), denoiser)
 
 
@@ -76,7 +81,7 @@ def _tiny_engines(state_dir: Path, gate: threading.Event) -> Engines:
     from vogue.services.workplace import Workplace
 
     place = Workplace(AppConfig(preset="tiny", state_dir=state_dir))
-    denoiser = DenoiserService(_gated(load_loop(place), gate), place.blobs)
+    denoiser = DenoiserService(_Gated(load_loop(place), gate), place.blobs)
     understanding, connector = UnderstandingService.load(place), ConnectorService.load(place)
     return Engines(
         place.preset, place.blobs, Ports(understanding, connector, denoiser, CodecService.load(place)), denoiser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from vogue.schemas.ports import Denoiser
 from vogue.schemas.references import MediaKind
 from vogue.schemas.requests import GenerationRequest, VisualInput
 from vogue.schemas.stages import DecodedMedia, DecodeRequest, DenoiseEvent, DenoiseJob, LatentCheckpoint
-from vogue.services.denoiser import DenoiserService, Latents
-from vogue.services.fakes import FakeCodec, fake_loop, fake_ports, netpbm
+from vogue.services.denoiser import DenoiserService
+from vogue.services.fakes import FakeCodec, FakeLoop, fake_ports, netpbm
 from vogue.services.leases import LeaseTable
 
 REQUEST = GenerationRequest(instruction="a red star", steps=8, seed=4)
@@ -178,15 +178,15 @@ async def test_cancel_ends_the_job_also_when_the_denoiser_does_not_listen(tmp_pa
 
 async def test_a_denoiser_that_is_closed_in_order_costs_no_job(tmp_path: Path, new_house: Any) -> None:
     house = new_house.build(tmp_path)
-    step, closing = fake_loop(house.blobs), threading.Event()
+    closing = threading.Event()
 
-    def halting(job: DenoiseJob, resume_from: LatentCheckpoint | None) -> Iterator[tuple[int, Latents]]:
-        for done, latents in step(job, resume_from):
-            if done == 4:
+    class Halting(FakeLoop):
+        def tick(self, jobs: Sequence[Any]) -> None:
+            if any(job.steps_done == 3 for job in jobs):
                 closing.wait(timeout=20)
-            yield done, latents
+            super().tick(jobs)
 
-    first = Gate(DenoiserService(halting, house.blobs), at_step=3)
+    first = Gate(DenoiserService(Halting(house.blobs), house.blobs), at_step=3)
     first.open.set()
     house = new_house.build(tmp_path, replace(house.ports, denoiser=first))
     await house.orchestrator.start()
@@ -194,7 +194,7 @@ async def test_a_denoiser_that_is_closed_in_order_costs_no_job(tmp_path: Path, n
     async for event in house.orchestrator.events(job.id):
         if event.steps_done == 3:
             break
-    closed, first._inner = first._inner, DenoiserService(step, house.blobs)
+    closed, first._inner = first._inner, DenoiserService(FakeLoop(house.blobs), house.blobs)
     closed._closing = True
     closing.set()
     await closed.close()
