@@ -1,7 +1,7 @@
 """A Ray cluster of one machine around the application: started here, stopped here.
 
-HTTP and Ray's own ports, through which code can be run, are on the loopback interface. The ports between replicas are Serve's
-choice and lie on all interfaces; like Ray's they ask for a token that is made anew for each start.
+HTTP is on the loopback interface unless another host is named, and Ray's own ports, through which code can be run, always are. The
+ports between replicas are Serve's choice and lie on all interfaces; like Ray's they ask for a token that is made anew for each start.
 """
 
 from __future__ import annotations
@@ -29,18 +29,21 @@ from vogue.schemas.errors import RequestInvalid, ServiceError
 from vogue.schemas.wire import validate
 
 from .config import AppConfig
+from .keys.exposure import guarded, is_loopback
 
 __all__ = ["local_cluster", "serve_here"]
 
 _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Tensors travel as references to files, so Ray's own store stays nearly empty."""
+LOOPBACK = "127.0.0.1"
+_EVERYWHERE = ("0.0.0.0", "::")
 _FOLDER = "vogue-ray-"
 _OWNER = "owner.lock"
 
 
 @contextmanager
-def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
-    """Ray and Serve on the loopback interface, without a dashboard, behind a token that only child processes know."""
+def local_cluster(port: int, *, host: str = LOOPBACK, quiet: bool = True) -> Iterator[None]:
+    """Ray on the loopback interface and HTTP on the host's, without a dashboard, behind a token that only child processes know."""
     # Ray takes a loopback address for a mistake and replaces it by the machine's own, unless it is told that no other
     # machine will join, by a variable that is meant for laptops. It is read when Ray is imported.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -57,7 +60,7 @@ def local_cluster(port: int, *, quiet: bool = True) -> Iterator[None]:
             logging.getLogger("ray.serve").setLevel(logging.ERROR)
             serve.start(
                 proxy_location="HeadOnly",
-                http_options={"host": "127.0.0.1", "port": port},
+                http_options={"host": host, "port": port},
                 logging_config={"log_level": "WARNING", "enable_access_log": False},
             )
             yield
@@ -137,15 +140,20 @@ def read_config(path: Path | None, **overrides: Any) -> AppConfig:
 
 def serve_here(
     preset: Annotated[str | None, typer.Option(help="tiny, mini, univideo-hidden or univideo-queries.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine's own need keys (`vogue keys create`).")
+    ] = LOOPBACK,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     state_dir: Annotated[Path | None, typer.Option(help="Jobs and files are kept here.")] = None,
     weights_dir: Annotated[Path | None, typer.Option(help="Folder with the preset's weights.")] = None,
     config: Annotated[Path | None, typer.Option(help="A Serve configuration, such as serve_config.yaml.")] = None,
     verbose: Annotated[bool, typer.Option(help="Show what the services log.")] = False,
 ) -> None:
     """Serve VOGUE on this machine until Ctrl-C."""
-    settings = read_config(config, preset=preset, state_dir=state_dir, weights_dir=weights_dir)
-    _check_port(port)
+    settings = named_after(read_config(config, preset=preset, state_dir=state_dir, weights_dir=weights_dir), host)
+    # Before anything starts; `build` asks again where Serve really listens.
+    guarded(settings, host)
+    _check_port(host, port)
     stopped = threading.Event()
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -155,7 +163,7 @@ def serve_here(
 
     # Until everything stands, SIGTERM unwinds as Ctrl-C does, so that no half-started cluster stays behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with _alone(settings.state_dir), local_cluster(port, quiet=not verbose):
+    with _alone(settings.state_dir), local_cluster(port, host=host, quiet=not verbose):
         # After Ray, which installs handlers of its own.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
@@ -166,23 +174,32 @@ def serve_here(
         application = build(settings)
         typer.echo(f"starting {settings.preset}; jobs and files are kept in {settings.state_dir}", err=True)
         serve.run(application, name=APP_NAME, route_prefix="/", blocking=False)
-        typer.echo(f"ready: http://127.0.0.1:{port}")
+        typer.echo(f"ready: http://{LOOPBACK if host in _EVERYWHERE else host}:{port}")
         stopped.wait()
         typer.echo("stopping; unfinished jobs go on after the next start", err=True)
 
 
-def _check_port(port: int) -> None:
+def named_after(config: AppConfig, host: str) -> AppConfig:
+    """The settings, with the address listened on as a name of the server, so that whoever calls it by that is answered."""
+    if host in _EVERYWHERE or is_loopback(host) or host in config.hosts:
+        return config
+    return config.model_copy(update={"hosts": (*config.hosts, f"[{host}]" if ":" in host else host)})
+
+
+def _check_port(host: str, port: int) -> None:
     """Find out now rather than from a proxy that never gets ready.
 
     Raises:
         ServiceError: somebody listens there already.
     """
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
-            raise ServiceError(f"port {port} cannot be used ({error.strerror}); choose another --port") from error
+            raise ServiceError(
+                f"port {port} of {host} cannot be used ({error.strerror}); choose another --port"
+            ) from error
 
 
 @contextmanager
@@ -192,7 +209,7 @@ def _alone(state_dir: Path) -> Iterator[None]:
     Raises:
         ServiceError: another server holds it.
     """
-    state_dir.mkdir(parents=True, exist_ok=True)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(_locked(state_dir / "server.lock"))
