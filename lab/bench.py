@@ -1,6 +1,6 @@
 """How good are the weights: every task on held-out scenes in held-out sentences, scored by exact oracles.
 
-    python -m vogue.lab.bench [--task T]… [--count 256] [--seed 0] [--weights DIR] [--steps N] [--json FILE] [--png FILE]
+    python -m vogue.lab.bench [--task T]… [--count 256] [--seed 0] [--weights DIR] [--steps N] [--json FILE] [--png FILE] [--sheets DIR]
 
 Without --task everything is measured that the weights have learnt. `--made-by render` scores the exact targets and
 `--made-by codec` those after the codec: the ceilings of every score. `--without` shows one network no visual inputs.
@@ -105,6 +105,8 @@ def _measure(options: argparse.Namespace) -> list[Result]:
             options.json.parent.mkdir(parents=True, exist_ok=True)
             settings = {key: value for key, value in vars(options).items() if isinstance(value, (int, str))}
             options.json.write_text(json.dumps(as_json(results, settings), indent=2) + "\n", encoding="utf-8")
+        if options.sheets and results[-1].entries:
+            write_sheet(contact_sheet(measure, results[-1].entries), options.sheets / f"{measure}.png")
     return results
 
 
@@ -139,6 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0, help="torch threads; all cores otherwise")
     parser.add_argument("--json", type=Path, help="write every number here")
     parser.add_argument("--png", type=Path, help="write a contact sheet of the first 16 cases here")
+    parser.add_argument(
+        "--sheets", type=Path, help="write one contact sheet a measure into this folder, as the gallery does"
+    )
     parser.add_argument("--strict", action="store_true", help="exit 1 when a floor is missed")
     return parser
 
