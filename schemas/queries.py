@@ -1,4 +1,4 @@
-"""What callers of the orchestrator say beside a request: which page of a list they want, and that they may ask twice."""
+"""What callers say beside a request for a job: which page of a list they want, that they may ask twice, what to fetch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from .base import Message
 from .references import Digest, MediaKind
 
-__all__ = ["Idempotency", "PageQuery"]
+__all__ = ["FetchRequest", "Idempotency", "PageQuery", "WebhookSecret"]
 
 
 class Idempotency(Message):
@@ -17,6 +17,18 @@ class Idempotency(Message):
 
     key: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     fingerprint: Digest
+
+
+class FetchRequest(Message):
+    """A file of another server that shall be taken in as an upload."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+class WebhookSecret(Message):
+    """What a receiver checks signatures of webhooks with: `whsec_` and base64."""
+
+    secret: str
 
 
 class PageQuery(Message):

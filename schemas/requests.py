@@ -70,6 +70,10 @@ class GenerationRequest(Message):
     """How often a small picture of the result on its way is shown among the events; 0, the default, is never."""
     temperature: Annotated[float, Field(ge=0, le=5)] | None = None
     max_new_tokens: PositiveInt | None = None
+    deadline_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    """The job fails if it is not over so many seconds after it was submitted, or resumed; time in the queue and at a plan counts."""
+    webhook_url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=4096)] | None = None
+    """Where to tell that the job is over, or that its plan waits; see `vogue.services.webhooks`."""
 
     @model_validator(mode="after")
     def _tags_are_unique(self) -> Self:

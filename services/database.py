@@ -21,6 +21,7 @@ from vogue.schemas.requests import GenerationRequest, JobSpec
 
 from .callers import current_tenant, own
 from .metrics import FAILURES, FINISHED, JOB_SECONDS
+from .webhooks import announce
 
 __all__ = ["OPEN", "Database", "connect", "new_id"]
 
@@ -54,7 +55,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     epoch INTEGER NOT NULL DEFAULT 0,
     owner TEXT,
     lease_until_s REAL NOT NULL DEFAULT 0,
-    tenant TEXT
+    tenant TEXT,
+    deadline_at_s REAL
 );
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
 CREATE TABLE IF NOT EXISTS events (
@@ -87,6 +89,12 @@ CREATE TABLE IF NOT EXISTS keys (
     id TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, name TEXT NOT NULL, tenant TEXT NOT NULL, scope TEXT NOT NULL,
     created_at_s REAL NOT NULL, expires_at_s REAL, revoked_at_s REAL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS deliveries (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE, job_id TEXT NOT NULL, tenant TEXT, url TEXT NOT NULL, body TEXT NOT NULL, created_at_s REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, due_at_s REAL, delivered_at_s REAL, error TEXT
+);
+CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at_s) WHERE due_at_s IS NOT NULL;
 CREATE TABLE IF NOT EXISTS rates (
     tenant TEXT PRIMARY KEY, tokens REAL NOT NULL, at_s REAL NOT NULL
 ) WITHOUT ROWID;
@@ -97,6 +105,7 @@ _ADDED = (
     ("assets", "purpose", "TEXT"),
     *(("jobs", column, "TEXT") for column in ("plan", "decision", "trials", "answer", "held")),
     *((table, "tenant", "TEXT") for table in ("jobs", "assets", "sessions")),
+    ("jobs", "deadline_at_s", "REAL"),
 )
 """Columns that files of an earlier version lack."""
 
@@ -104,6 +113,7 @@ _INDEXES = """
 CREATE INDEX IF NOT EXISTS jobs_by_tenant ON jobs (tenant, number);
 CREATE INDEX IF NOT EXISTS assets_by_tenant ON assets (tenant, number);
 CREATE INDEX IF NOT EXISTS sessions_by_tenant ON sessions (tenant, number);
+CREATE INDEX IF NOT EXISTS jobs_by_deadline ON jobs (deadline_at_s) WHERE deadline_at_s IS NOT NULL;
 """
 """Those over added columns."""
 
@@ -309,6 +319,7 @@ def end_job(db: sqlite3.Connection, job_id: str, status: JobStatus, error: Error
         assets=job_assets(db, job_id) if status is JobStatus.COMPLETED else (),
         error=error,
     )
+    announce(db, job_id, status, error)
     _count_end(row, status, error)
 
 

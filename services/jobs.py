@@ -14,7 +14,7 @@ from vogue.schemas.access import TenantLimits
 from vogue.schemas.errors import AssetNotFound, JobCancelled, ServiceOverloaded
 from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus, StoredAsset
 from vogue.schemas.queries import Idempotency
-from vogue.schemas.requests import GenerationRequest, JobSpec
+from vogue.schemas.requests import GenerationRequest, JobSpec, Thinking
 from vogue.schemas.stages import LatentCheckpoint
 
 from .cache import digests
@@ -59,14 +59,17 @@ class JobStore:
         max_open: int,
         once: Idempotency | None = None,
         also: Callable[[sqlite3.Connection, str], None] | None = None,
+        max_waiting: int | None = None,
     ) -> Job:
         """Store a new job; it is on disk when this returns. One that came `once` already is returned instead.
 
         Args:
             also: what else belongs to this transaction; called with the new job's id. If it raises, nothing is stored.
+            max_waiting: how many plans of the caller may wait for a word.
 
         Raises:
-            ServiceOverloaded: `max_open` jobs are waiting or at work already, or as many of the caller's as it may have.
+            ServiceOverloaded: `max_open` jobs are waiting or at work already, or as many of the caller's as it may have; or too many
+                plans wait.
             LimitExceeded: the caller's files fill the room that it has.
             IdempotencyConflict: the key belongs to another request.
             AssetNotFound: an input was deleted meanwhile.
@@ -83,9 +86,11 @@ class JobStore:
                     f"{count} jobs are waiting or at work, and at most {max_open} are accepted; try again later",
                     retry_after_s=5.0,
                 )
+            if max_waiting is not None and spec.thinking is Thinking.REVIEW:
+                _check_waiting(db, max_waiting)
             db.execute(
-                "INSERT INTO jobs (id, status, request, spec, created_at_s, steps_total, notices, tenant)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (id, status, request, spec, created_at_s, steps_total, notices, tenant, deadline_at_s)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job_id,
                     JobStatus.QUEUED.value,
@@ -95,6 +100,7 @@ class JobStore:
                     spec.steps,
                     json.dumps(notices),
                     current_tenant(),
+                    _deadline_at_s(request),
                 ),
             )
             if once is not None:
@@ -157,7 +163,7 @@ class JobStore:
             return load_job(db, job_id)
 
     def reopen(self, job_id: str) -> Job:
-        """Queue a failed job again; an unfinished or completed one stays as it is.
+        """Queue a failed job again, with as much time as it had; an unfinished or completed one stays as it is.
 
         It goes on from where it was. Only if its request was at fault does it begin anew: what it had come to may be gone.
 
@@ -171,9 +177,10 @@ class JobStore:
             if status is JobStatus.FAILED:
                 if db.execute(f"SELECT 1 FROM jobs WHERE id = ? AND {_AT_FAULT}", (job_id,)).fetchone() is not None:
                     forget_progress(db, job_id)
+                request = GenerationRequest.model_validate_json(job_row(db, job_id)["request"])
                 db.execute(
-                    "UPDATE jobs SET status = ?, error = NULL, finished_at_s = NULL, attempts = 0 WHERE id = ?",
-                    (JobStatus.QUEUED.value, job_id),
+                    "UPDATE jobs SET status = ?, error = NULL, finished_at_s = NULL, attempts = 0, deadline_at_s = ? WHERE id = ?",
+                    (JobStatus.QUEUED.value, _deadline_at_s(request), job_id),
                 )
                 append_event(db, job_id, EventKind.QUEUED)
             return load_job(db, job_id)
@@ -247,3 +254,26 @@ class JobStore:
             row = db.execute("SELECT MIN(created_at_s) FROM jobs WHERE status IN (?, ?)", OPEN).fetchone()
         return None if row[0] is None else float(row[0])
 
+
+def _deadline_at_s(request: GenerationRequest) -> float | None:
+    """When a job that is queued now must be over."""
+    return time.time() + request.deadline_s if request.deadline_s is not None else None
+
+
+def _check_waiting(db: sqlite3.Connection, most: int) -> None:
+    """Refuse one more plan to be reviewed where many wait already, or will.
+
+    Raises:
+        ServiceOverloaded: too many do.
+    """
+    mine, tenant = own()
+    (count,) = db.execute(
+        "SELECT COUNT(*) FROM jobs WHERE decision IS NULL AND json_extract(spec, '$.thinking') = ?"
+        f" AND status IN (?, ?, ?) AND {mine}",
+        (Thinking.REVIEW.value, *OPEN, JobStatus.WAITING.value, *tenant),
+    ).fetchone()
+    if count >= most:
+        raise ServiceOverloaded(
+            f"{count} plans wait for a word, and at most {most} may; approve or reject some, or cancel their jobs",
+            retry_after_s=60.0,
+        )

@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from vogue.schemas.errors import VogueError
+from vogue.schemas.errors import DeadlineExceeded, VogueError
 from vogue.schemas.jobs import ErrorInfo, EventKind, JobStatus, Stage, StoredAsset
 from vogue.schemas.requests import JobSpec
 from vogue.schemas.stages import LatentCheckpoint
@@ -29,11 +29,15 @@ from vogue.schemas.stages import LatentCheckpoint
 from .database import OPEN, Database, append_event, connect, end_job, insert_asset, job_row, tell_queue
 from .metrics import QUEUE_SECONDS
 
-__all__ = ["FencedSaver", "Lease", "LeaseLost", "LeaseTable"]
+__all__ = ["FencedSaver", "JobOver", "Lease", "LeaseLost", "LeaseTable"]
 
 
 class LeaseLost(RuntimeError):
-    """Somebody else works on the job now, or it is over: stop, and write nothing more about it."""
+    """Somebody else works on the job now, or it is gone: stop, and write nothing more about it."""
+
+
+class JobOver(LeaseLost):
+    """The job ended under this very lease: nothing is left to be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,24 @@ class Lease:
     job_id: str
     epoch: int
     attempts: int = 1
+    deadline_at_s: float | None = None
 
 
-def _check(db: sqlite3.Connection, lease: Lease) -> None:
-    """Let only the newest lease on an unfinished job pass."""
+def _check(db: sqlite3.Connection, lease: Lease, *, also_over: bool = False) -> None:
+    """Let only the newest lease on an unfinished job pass, or also one under which the job has ended."""
     row = db.execute("SELECT epoch, status FROM jobs WHERE id = ?", (lease.job_id,)).fetchone()
-    if row is None or row[0] != lease.epoch or JobStatus(row[1]).final:
-        raise LeaseLost(f"job {lease.job_id} was taken from epoch {lease.epoch}, or is over")
+    if row is None or row[0] != lease.epoch:
+        raise LeaseLost(f"job {lease.job_id} was taken from epoch {lease.epoch}, or deleted")
+    if JobStatus(row[1]).final and not also_over:
+        raise JobOver(f"job {lease.job_id} is over")
+
+
+def too_late() -> DeadlineExceeded:
+    """What a job fails of that was not over in time."""
+    return DeadlineExceeded(
+        "the job was not over by its deadline; resume it, with as much time again, or submit it with a later one",
+        param="deadline_s",
+    )
 
 
 class LeaseTable:
@@ -80,7 +95,21 @@ class LeaseTable:
                 QUEUE_SECONDS.observe(now - row["created_at_s"], task=JobSpec.model_validate_json(row["spec"]).task)
             if row["status"] == JobStatus.QUEUED.value:
                 tell_queue(db)
-            return Lease(row["id"], row["epoch"] + 1, row["attempts"] + 1)
+            return Lease(row["id"], row["epoch"] + 1, row["attempts"] + 1, row["deadline_at_s"])
+
+    def end_overdue(self) -> list[str]:
+        """End the jobs that nobody works on and whose deadlines have passed. Returns their ids."""
+        overdue = "SELECT id FROM jobs WHERE deadline_at_s <= ? AND status IN (?, ?)"
+        values = (time.time(), JobStatus.QUEUED.value, JobStatus.WAITING.value)
+        with self._database.reading() as db:
+            if db.execute(overdue, values).fetchone() is None:
+                return []
+        with self._database.transaction() as db:
+            ids = [row["id"] for row in db.execute(overdue, values).fetchall()]
+            for job_id in ids:
+                end_job(db, job_id, JobStatus.FAILED, ErrorInfo.of(too_late()))
+            tell_queue(db)
+        return ids
 
     def renew(self, lease: Lease, ttl_s: float) -> bool:
         """Keep a lease for another `ttl_s`. Returns whether the owner has asked to cancel.
@@ -217,7 +246,8 @@ class FencedSaver(SqliteSaver):
             try:
                 if transaction:
                     cursor.execute("BEGIN IMMEDIATE")
-                    _check(self.conn, self._lease)
+                    # The flow's own last checkpoint comes after the end that it tells of.
+                    _check(self.conn, self._lease, also_over=True)
                 yield cursor
                 if transaction:
                     cursor.execute("COMMIT")

@@ -21,10 +21,10 @@ from vogue.graph.resolve import resolve, settle
 from vogue.graph.state import Ports
 from vogue.schemas.access import Account, Caller, Knock, MediaDeletion, TenantLimits
 from vogue.schemas.config import Preset
-from vogue.schemas.errors import AssetNotFound, PlanInvalid, RequestInvalid, VogueError
+from vogue.schemas.errors import AssetNotFound, PlanInvalid, RequestInvalid, UrlRefused, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus, StoredAsset
 from vogue.schemas.plan import Plan, PlanDecision
-from vogue.schemas.queries import Idempotency, PageQuery
+from vogue.schemas.queries import Idempotency, PageQuery, WebhookSecret
 from vogue.schemas.recipes import Replay, ReplayRequest
 from vogue.schemas.references import Artifact, MediaKind
 from vogue.schemas.requests import GenerationRequest
@@ -32,20 +32,24 @@ from vogue.schemas.stages import ActionCount, ProbeRequest
 
 from .blobs import BlobStore
 from .cache import ActionCache
+from .callers import current_tenant
 from .config import OrchestratorConfig
 from .conversing import SessionService
 from .database import Database, new_id
+from .dialing import Dialer, check_url
 from .housekeeping import Housekeeper
 from .jobs import JobStore
 from .keys.admission import Admission
 from .leases import Lease, LeaseTable
 from .metrics import SUBMITTED, UPLOADED
 from .pages import Pages
+from .postman import Postman
 from .removal import Removal
 from .replaying import differences, input_ids, missing, refusal, replayed
 from .sessions import SessionStore
 from .stock import Stock
 from .thoughts import ThoughtTable
+from .webhooks import DeliveryTable, Signer
 from .worker import Bench, News, work_on
 
 __all__ = ["OrchestratorService"]
@@ -68,6 +72,7 @@ class OrchestratorService:
         preset: Preset,
         config: OrchestratorConfig,
         limits: TenantLimits | None = None,
+        dialer: Dialer | None = None,
     ) -> None:
         self._config = config
         self._preset = preset
@@ -102,6 +107,11 @@ class OrchestratorService:
         # The engines' memory lies beside the jobs; here it is only counted.
         self._actions = ActionCache(database.path.with_name("actions.sqlite"), blobs)
         self._stock = Stock(database, blobs, preset)
+        self._signer: Signer | None = None
+        self._postman: Postman | None = None
+        if (webhooks := config.webhooks).enabled:
+            self._signer = Signer(webhooks.secret_file or database.path.with_name("webhook-secret"))
+            self._postman = Postman(DeliveryTable(database), webhooks, self._signer, dialer)
 
     async def start(self) -> None:
         """Begin to work: waiting jobs, those whose worker died, and whatever is submitted from now on."""
@@ -110,6 +120,8 @@ class OrchestratorService:
             asyncio.create_task(self._housekeeper.run(), name="keep house"),
             asyncio.create_task(self._stock.run(), name="take stock"),
         ]
+        if self._postman is not None:
+            self._tasks.append(asyncio.create_task(self._postman.run(), name="deliver webhooks"))
 
     async def close(self) -> None:
         """Stop in order: unfinished jobs are given back and can be taken at once."""
@@ -213,6 +225,8 @@ class OrchestratorService:
         """
         if once is not None and (first := await self.submitted(once)) is not None:
             return first
+        if request.webhook_url is not None:
+            self._check_webhook(request.webhook_url)
         assets = {}
         for index, visual in enumerate(request.visuals):
             try:
@@ -220,11 +234,30 @@ class OrchestratorService:
             except VogueError as error:
                 raise type(error)(error.message, param=f"visuals.{index}.upload_id") from error
         spec, notices = resolve(request, self._preset, assets, secrets.randbelow(2**31))
-        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, self._config.max_open_jobs, once, also)
+        most = (self._config.max_open_jobs, self._config.max_waiting_plans)
+        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, most[0], once, also, most[1])
         SUBMITTED.add(task=job.spec.task)
         self._wake.set()
         return job
 
+    def _check_webhook(self, url: str) -> None:
+        """Refuse a URL that no message will be sent to. Where its name leads is checked when one is.
+
+        Raises:
+            UrlRefused: it is of a kind that is not called, or none is.
+        """
+        if self._postman is None:
+            raise UrlRefused(
+                "this server sends no webhooks: leave webhook_url out and wait for the job, or follow its events",
+                param="webhook_url",
+            )
+        check_url(url, self._config.webhooks, "webhook_url")
+
+    async def webhook_secret(self) -> WebhookSecret:
+        """What the caller checks signatures of its webhooks with."""
+        if self._signer is None:
+            raise UrlRefused("this server sends no webhooks; see webhooks in docs/http.md")
+        return WebhookSecret(secret=self._signer.secret(current_tenant()))
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
         """The job as it stands: now, or with `wait_s` once it is over, but not later than that."""
@@ -333,6 +366,7 @@ class OrchestratorService:
         while True:
             self._wake.clear()
             try:
+                await self._end_overdue()
                 if await self._hand_out_one():
                     continue
             except Exception:
@@ -340,6 +374,14 @@ class OrchestratorService:
                 logger.exception("no job could be handed out; trying again")
             # Leases of dead workers run out without anybody saying so.
             await _set_within(self._wake, min(1.0, self._config.lease_ttl_s / 2))
+
+    async def _end_overdue(self) -> None:
+        """Jobs at work are ended by their workers; nobody else looks after those that wait."""
+        ended = await asyncio.to_thread(self._leases.end_overdue)
+        for job_id in ended:
+            self._news.tell(job_id, over=True)
+        if ended:
+            self._news.tell_everybody()
 
     async def _hand_out_one(self) -> bool:
         """Put a worker on the next job, if there is one and room for it."""

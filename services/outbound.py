@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, IPvAnyNetwork, PositiveFloat, PositiveInt, StringConstraints
@@ -43,6 +44,8 @@ class WebhookConfig(OutboundConfig):
     """Messages to the URL that a job's request names."""
 
     timeout_s: PositiveFloat = 15.0
+    secret_file: Path | None = None
+    """Holds the secret that signatures are made with, `whsec_` and base64; by default one is made in the state directory."""
     max_attempts: PositiveInt = 10
     first_delay_s: PositiveFloat = 5.0
     """Before the second attempt. Each further delay is three times as long, up to `max_delay_s`."""

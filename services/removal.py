@@ -66,8 +66,7 @@ class Removal:
                     num_files += 1
             sessions = db.execute(f"SELECT id FROM sessions WHERE {mine}", tenant).fetchall()
             for row in sessions:
-                for table, column in (("turns", "session_id"), ("session_assets", "session_id"), ("sessions", "id")):
-                    db.execute(f"DELETE FROM {table} WHERE {column} = ?", (row["id"],))
+                _forget_session(db, row["id"])
             left = db.execute(f"SELECT id FROM jobs WHERE NOT {_IS_FINAL} AND {mine}", (*_FINAL, *tenant)).fetchall()
         unfinished = tuple(row["id"] for row in left)
         return MediaDeletion(
@@ -80,6 +79,25 @@ class Removal:
         with self._database.reading() as db:
             rows = db.execute(f"SELECT id FROM jobs WHERE NOT {_IS_FINAL} AND {mine}", (*_FINAL, *tenant)).fetchall()
         return [row["id"] for row in rows]
+
+    def forsaken(self, before_s: float) -> list[str]:
+        """Ids of jobs whose plan waits for a word since a time in seconds since the epoch."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT id FROM jobs WHERE status = ? AND created_at_s < ?", (JobStatus.WAITING.value, before_s)
+            ).fetchall()
+        return [row["id"] for row in rows]
+
+    def delete_empty_sessions(self, before_s: float) -> None:
+        """Forget sessions that began before a time and have no job any more: only words would be left of them."""
+        with self._database.transaction() as db:
+            rows = db.execute(
+                "SELECT id FROM sessions WHERE created_at_s < ? AND NOT EXISTS"
+                " (SELECT 1 FROM turns JOIN jobs ON jobs.id = turns.job_id WHERE turns.session_id = sessions.id)",
+                (before_s,),
+            ).fetchall()
+            for row in rows:
+                _forget_session(db, row["id"])
 
     def expired(self, before_s: float) -> tuple[list[str], list[str]]:
         """Jobs that were over, and uploads that came, before a time in seconds since the epoch: their ids."""
@@ -101,6 +119,7 @@ def _forget_job(db: sqlite3.Connection, job_id: str) -> set[str]:
         "DELETE FROM assets WHERE job_id = ?",
         "DELETE FROM events WHERE job_id = ?",
         "DELETE FROM submissions WHERE job_id = ?",
+        "DELETE FROM deliveries WHERE job_id = ? AND due_at_s IS NULL",
         "DELETE FROM jobs WHERE id = ?",
         *_checkpoint_deletions(db),
     ):
@@ -116,6 +135,11 @@ def _forget_asset(db: sqlite3.Connection, asset_id: str) -> set[str]:
     _check_unused(db, asset_id)
     db.execute("DELETE FROM assets WHERE id = ?", (asset_id,))
     return _digests([stored_asset(row)])
+
+
+def _forget_session(db: sqlite3.Connection, session_id: str) -> None:
+    for table, column in (("turns", "session_id"), ("session_assets", "session_id"), ("sessions", "id")):
+        db.execute(f"DELETE FROM {table} WHERE {column} = ?", (session_id,))
 
 
 def _assets(db: sqlite3.Connection, column: str, value: str) -> list[sqlite3.Row]:

@@ -12,6 +12,7 @@ from vogue.schemas.requests import JobSpec
 
 from .database import Database, append_event, end_job, job_row, load_job
 from .leases import Lease, LeaseTable
+from .webhooks import announce
 
 __all__ = ["ThoughtTable"]
 
@@ -74,6 +75,7 @@ class ThoughtTable:
             )
             plan = Plan.model_validate_json(row["plan"])
             append_event(db, lease.job_id, EventKind.WAITING, stage=Stage.PLAN, plan=plan)
+            announce(db, lease.job_id, JobStatus.WAITING)
 
     def decision(self, job_id: str) -> PlanDecision | None:
         """What the owner said to the plan, if anything yet."""

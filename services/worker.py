@@ -27,7 +27,7 @@ from vogue.schemas.stages import DecodedMedia, LatentCheckpoint
 from .cache import digests
 from .database import Database, new_id
 from .jobs import JobStore
-from .leases import FencedSaver, Lease, LeaseLost, LeaseTable
+from .leases import FencedSaver, JobOver, Lease, LeaseLost, LeaseTable, too_late
 from .logs import JOB
 from .thoughts import ThoughtTable
 
@@ -215,13 +215,17 @@ async def work_on(bench: Bench, lease: Lease, nudge: asyncio.Event) -> None:
     JOB.set(lease.job_id)  # this task's, and that of all which it starts
     logger.info("taken, for the %d. time", lease.attempts)
     flow = asyncio.create_task(_run_flow(bench, lease), name=f"flow {lease.job_id}")
-    watch = asyncio.create_task(_until_cancelled(bench, lease, nudge), name=f"lease {lease.job_id}")
+    watch = asyncio.create_task(_until_stopped(bench, lease, nudge), name=f"lease {lease.job_id}")
     try:
         await asyncio.wait({flow, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not flow.done() and isinstance(watch.exception(), JobOver):
+            await asyncio.wait({flow})  # it has delivered, and writes its last checkpoint
         if not flow.done():
             await _stop(bench, lease, flow, watch)
         else:
             await _end(bench, lease, flow)
+    except JobOver as over:
+        logger.debug("%s", over)
     except LeaseLost as lost:
         logger.warning("%s; leaving it alone", lost)
     except asyncio.CancelledError:
@@ -237,23 +241,30 @@ async def work_on(bench: Bench, lease: Lease, nudge: asyncio.Event) -> None:
         bench.news.tell(lease.job_id, over=True)
 
 
-async def _until_cancelled(bench: Bench, lease: Lease, nudge: asyncio.Event) -> None:
-    """Renew the lease until the owner asks to cancel.
+async def _until_stopped(bench: Bench, lease: Lease, nudge: asyncio.Event) -> VogueError | None:
+    """Renew the lease until the owner asks to cancel, which gives None, or until the deadline, which gives the error.
 
     Raises:
+        JobOver: the job has ended meanwhile.
         LeaseLost: somebody else has the job.
     """
     while not await asyncio.to_thread(bench.leases.renew, lease, bench.lease_ttl_s):
+        rest_s = bench.lease_ttl_s / 3
+        if lease.deadline_at_s is not None:
+            rest_s = min(rest_s, lease.deadline_at_s - time.time())
+        if rest_s <= 0:
+            return too_late()
         try:
-            async with asyncio.timeout(bench.lease_ttl_s / 3):
+            async with asyncio.timeout(rest_s):
                 await nudge.wait()
             nudge.clear()
         except TimeoutError:
             continue
+    return None
 
 
-async def _stop(bench: Bench, lease: Lease, flow: asyncio.Task[None], watch: asyncio.Task[None]) -> None:
-    """The owner asked to cancel, or the lease is gone: stop the flow, and say so in the first case only."""
+async def _stop(bench: Bench, lease: Lease, flow: asyncio.Task[None], watch: asyncio.Task[VogueError | None]) -> None:
+    """The owner asked to cancel, or it is too late, or the lease is gone: stop the flow, and say so but in the last case."""
     lost = watch.exception()
     if lost is None:
         try:
@@ -265,7 +276,11 @@ async def _stop(bench: Bench, lease: Lease, flow: asyncio.Task[None], watch: asy
     await asyncio.gather(flow, return_exceptions=True)
     if lost is not None:
         raise lost
-    await asyncio.to_thread(bench.leases.cancel, lease)
+    late = watch.result()
+    if late is None:
+        await asyncio.to_thread(bench.leases.cancel, lease)
+    else:
+        await _fail(bench, lease, late)
 
 
 async def _stop_stepping(bench: Bench, job_id: str) -> None:
@@ -284,6 +299,11 @@ async def _end(bench: Bench, lease: Lease, flow: asyncio.Task[None]) -> None:
     if not isinstance(error, VogueError):
         logger.error("job %s failed", lease.job_id, exc_info=error)
         error = VogueError(f"an internal error ended the job: {type(error).__name__}: {error}")
+    await _fail(bench, lease, error)
+
+
+async def _fail(bench: Bench, lease: Lease, error: VogueError) -> None:
+    """End the job with its error, and keep what it goes on from once it is resumed."""
     held: set[str] = set()
     try:
         held = await _reached(bench, lease)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
 from fastapi import Request
 
@@ -21,14 +19,15 @@ from vogue.schemas.references import Artifact
 from vogue.schemas.requests import GenerationRequest
 
 from ..blobs import BlobStore
-from ..forms import FormLimits, FormRules, Received, receive_form
-from .fields import nest
-from .references import DataUrl, KnownId, parse_reference, refuse_url
+from ..fetching import Fetcher
+from ..forms import Received
+from . import bodies
+from .bodies import Body
+from .references import DataUrl, KnownId, WebUrl, parse_reference, refuse_url
 from .requests import Knobs
 from .translate import Given, renamed
 
 __all__ = [
-    "MAX_TEXT_BYTES",
     "Body",
     "Input",
     "Office",
@@ -40,8 +39,6 @@ __all__ = [
     "taken_in",
 ]
 
-MAX_TEXT_BYTES = 32 * 1024 * 1024
-"""A JSON body, or the text of a form: data URLs need room."""
 _MAX_DATA_BYTES = 16 * 1024 * 1024
 _MAX_KEY_CHARS = 255
 
@@ -54,19 +51,13 @@ class Office:
     blobs: BlobStore
     preset: Preset
     retention_s: float | None = None
+    fetcher: Fetcher | None = None
+    """Fetches what URLs of other servers name; without it they are refused."""
 
     @property
     def max_data_bytes(self) -> int:
         """What a data URL may hold."""
         return min(_MAX_DATA_BYTES, self.preset.limits.max_upload_bytes)
-
-
-class Body(NamedTuple):
-    """A body as values and files, and a digest of all it says."""
-
-    values: dict[str, Any]
-    files: list[Received]
-    fingerprint: str
 
 
 class Input(NamedTuple):
@@ -79,51 +70,8 @@ class Input(NamedTuple):
 
 
 async def read_body(request: Request, office: Office, files: Collection[str] = ()) -> Body:
-    """A body in JSON or as a form; `files` are the fields of a form that may hold files.
-
-    Raises:
-        RequestInvalid: neither, or malformed.
-        LimitExceeded: larger than is accepted.
-    """
-    content_type = request.headers.get("content-type", "")
-    if content_type.lower().startswith("multipart/form-data"):
-        limits = FormLimits(office.preset.limits.max_upload_bytes, max_text_bytes=MAX_TEXT_BYTES)
-        rules = FormRules(files, param=next(iter(files), "file"))
-        length = request.headers.get("content-length")
-        form = await receive_form(content_type, length, request.stream(), office.blobs, limits, rules)
-        values, received = nest(form.fields), form.files
-    else:
-        values, received = await _read_json(request), []
-    said = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    total = hashlib.sha256(f"{request.method} {request.url.path}\0{said}".encode())
-    for one in received:
-        total.update(f"\0{one.field}\0{one.original.sha256}".encode())
-    return Body(values, received, total.hexdigest())
-
-
-async def _read_json(request: Request) -> dict[str, Any]:
-    raw = bytearray()
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MAX_TEXT_BYTES:
-            raise LimitExceeded(
-                f"the request body is larger than {MAX_TEXT_BYTES} bytes; upload large files to /v1/files"
-            )
-    if raw and content_type != "application/json":
-        # A browser sends other types to any server without asking it first.
-        raise RequestInvalid(f"the body is {content_type or 'of no type'}; send it as application/json")
-    try:
-        value = json.loads(raw or b"{}", parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise RequestInvalid(f"the body is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise RequestInvalid(f"the body is a JSON {type(value).__name__}; send an object")
-    return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    """See `bodies.read_body`."""
+    return await bodies.read_body(request, office.blobs, office.preset.limits.max_upload_bytes, files)
 
 
 def once_of(request: Request, body: Body) -> Idempotency | None:
@@ -151,7 +99,8 @@ async def taken_in(request: Request, office: Office, inputs: Sequence[Input]) ->
     Raises:
         MediaUnreadable: something that is neither a picture nor a clip.
         AssetNotFound: an id that is none.
-        UrlRefused: a URL of another server.
+        UrlRefused: a URL of another server, and this one does not fetch it.
+        UrlUnreachable: it was to be fetched, and was not there.
     """
     most = office.preset.limits.max_visuals
     if len(inputs) > most:
@@ -179,7 +128,7 @@ async def _given(request: Request, office: Office, one: Input) -> Given:
         asset = await _asset(request, office, one)
     except VogueError as error:
         raise type(error)(error.message, param=one.field, retry_after_s=error.retry_after_s) from error
-    fresh = isinstance(one.source, Received) or (isinstance(one.source, str) and one.source[:5].lower() == "data:")
+    fresh = isinstance(one.source, Received) or (isinstance(one.source, str) and not _is_known(one.source, request))
     return Given(one.field, asset, one.role, one.tag, fresh)
 
 
@@ -189,12 +138,20 @@ async def _asset(request: Request, office: Office, one: Input) -> Asset:
     if isinstance(one.source, Received):
         return await office.orchestrator.add_upload(one.source.original, one.source.filename)
     found = parse_reference(one.source, request.url.netloc, office.max_data_bytes)
+    if isinstance(found, WebUrl) and office.fetcher is not None:
+        fetched = await office.fetcher.fetch(found.url)
+        return await office.orchestrator.add_upload(fetched.original, fetched.filename)
     if isinstance(found, KnownId):
         return (await office.orchestrator.asset(found.asset_id)).asset
     if isinstance(found, DataUrl):
         artifact = await asyncio.to_thread(_store, found, office)
         return await office.orchestrator.add_upload(artifact, f"inline.{found.media_type.rpartition('/')[2]}")
     raise refuse_url(found)
+
+
+def _is_known(text: str, request: Request) -> bool:
+    """Whether a reference names something that was here before the request."""
+    return text[:5].lower() != "data:" and isinstance(parse_reference(text, request.url.netloc, 0), KnownId)
 
 
 def _store(found: DataUrl, office: Office) -> Artifact:

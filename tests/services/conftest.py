@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from vogue.graph.state import Ports
-from vogue.schemas.config import Preset
+from vogue.schemas.config import Preset, Task
 from vogue.schemas.jobs import Job, JobEvent
 from vogue.schemas.ports import Codec
 from vogue.schemas.presets import get_preset
-from vogue.schemas.requests import GenerationRequest
+from vogue.schemas.requests import GenerationRequest, JobSpec
 from vogue.services.blobs import BlobStore
 from vogue.services.config import AppConfig, OrchestratorConfig
 from vogue.services.database import Database
@@ -59,6 +59,24 @@ class House:
     async def events(self, job_id: str) -> list[JobEvent]:
         """All events of a finished job."""
         return [event async for event in self.orchestrator.events(job_id)]
+
+
+@pytest.fixture(scope="session")
+def spec() -> JobSpec:
+    """A small clip from words."""
+    return JobSpec(
+        task=Task.T2V,
+        instruction="a red star",
+        negative_prompt="bad",
+        height_px=32,
+        width_px=32,
+        num_frames=5,
+        fps=8.0,
+        steps=4,
+        guidance=4.0,
+        image_guidance=1.0,
+        seed=7,
+    )
 
 
 @pytest.fixture

@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
-from vogue.schemas.config import Task
-from vogue.schemas.errors import AssetNotFound, JobCancelled, JobNotFound, MediaUnreadable, ServiceOverloaded
+from vogue.schemas.errors import (
+    AssetNotFound,
+    JobCancelled,
+    JobNotFound,
+    MediaUnreadable,
+    ServiceOverloaded,
+    ServiceTimeout,
+)
 from vogue.schemas.jobs import Asset, EventKind, Job, JobStatus, Stage, StoredAsset
 from vogue.schemas.references import Artifact, DType, MediaKind, TensorRef
 from vogue.schemas.requests import GenerationRequest, JobSpec
@@ -19,19 +25,6 @@ from vogue.services.database import Database, new_id
 from vogue.services.jobs import JobStore
 from vogue.services.leases import FencedSaver, Lease, LeaseLost, LeaseTable
 
-SPEC = JobSpec(
-    task=Task.T2V,
-    instruction="a star",
-    negative_prompt="",
-    height_px=32,
-    width_px=32,
-    num_frames=5,
-    fps=8.0,
-    steps=4,
-    guidance=4.0,
-    image_guidance=1.0,
-    seed=1,
-)
 REQUEST = GenerationRequest(instruction="a star")
 LATENTS = TensorRef(uri="file:///l", sha256="b" * 64, dtype=DType.FLOAT32, shape=(16, 2, 4, 4))
 
@@ -54,13 +47,14 @@ def _result() -> StoredAsset:
 class Table:
     """Both sides of one database file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, spec: JobSpec) -> None:
+        self.spec = spec
         self.database = Database(path)
         self.jobs = JobStore(self.database)
         self.leases = LeaseTable(self.database)
 
     def add(self, max_open: int = 10) -> Job:
-        return self.jobs.add(REQUEST, SPEC, ("short",), max_open)
+        return self.jobs.add(REQUEST, self.spec, ("short",), max_open)
 
     def take(self, ttl_s: float = 60.0) -> Lease:
         lease = self.leases.take("me", ttl_s)
@@ -74,8 +68,8 @@ class Table:
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Table:
-    return Table(tmp_path / "jobs.sqlite")
+def table(tmp_path: Path, spec: JobSpec) -> Table:
+    return Table(tmp_path / "jobs.sqlite", spec)
 
 
 def test_a_job_is_stored_before_it_is_acknowledged(table: Table) -> None:
@@ -199,11 +193,14 @@ def test_a_failed_job_can_be_reopened(table: Table) -> None:
 
 def test_what_a_failed_job_goes_on_from_is_kept(table: Table) -> None:
     job = table.add()
-    table.leases.fail(table.take(), MediaUnreadable("broken"), {"c" * 64})
+    table.leases.fail(table.take(), ServiceTimeout("later"), {"c" * 64})
     assert table.jobs.kept_digests() == {"c" * 64}
     table.jobs.reopen(job.id)
-    table.leases.fail(table.take(), MediaUnreadable("broken again, before its checkpoint could be read"))
+    table.leases.fail(table.take(), ServiceTimeout("broken again, before its checkpoint could be read"))
     assert table.jobs.kept_digests() == {"c" * 64}
+    table.jobs.reopen(job.id)
+    table.leases.fail(table.take(), MediaUnreadable("it would fail again"))
+    assert table.jobs.kept_digests() == set(), "nothing can go on from there"
 
 
 def test_admission(table: Table) -> None:

@@ -21,20 +21,6 @@ from vogue.schemas.recipes import MAX_RECIPE_BYTES, Recipe, ReplayRequest, dump_
 from vogue.schemas.requests import JobSpec, VisualInput
 from vogue.services.replaying import replayed
 
-SPEC = JobSpec(
-    task=Task.T2V,
-    instruction="a red star",
-    negative_prompt="bad",
-    height_px=32,
-    width_px=32,
-    num_frames=5,
-    fps=8.0,
-    steps=4,
-    guidance=4.0,
-    image_guidance=1.0,
-    seed=7,
-)
-
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -96,7 +82,7 @@ async def test_a_clip_its_poster_and_a_picture_are_made_again(house: Any) -> Non
     assert recipe.inputs == () and read_recipe(await file_of(house, edit)).inputs[0].asset_id == clip.assets[0].id
 
 
-async def test_what_would_differ_is_told_and_refused(house: Any) -> None:
+async def test_what_would_differ_is_told_and_refused(house: Any, spec: JobSpec) -> None:
     made = await house.make(seed=5, steps=2)
     recipe = read_recipe(await file_of(house, made))
     assert recipe.maker is not None
@@ -104,7 +90,7 @@ async def test_what_would_differ_is_told_and_refused(house: Any) -> None:
     for strange, why in (
         (elsewhere, "weights was aaaaaaaaaaaa… and is"),
         (recipe.model_copy(update={"maker": None}), "does not say what made it"),
-        (recipe.model_copy(update={"spec": SPEC.model_copy(update={"fps": 12.0})}), "fps was 12.0 and would be 8.0"),
+        (recipe.model_copy(update={"spec": spec.model_copy(update={"fps": 12.0})}), "fps was 12.0 and would be 8.0"),
     ):
         with pytest.raises(ReplayMismatch, match=why):
             await house.orchestrator.replay(ReplayRequest(recipe=strange))
@@ -113,9 +99,9 @@ async def test_what_would_differ_is_told_and_refused(house: Any) -> None:
         await house.finish(replay.job.id)
 
 
-def test_a_recipe_that_no_request_can_ask_for_is_a_request_error() -> None:
+def test_a_recipe_that_no_request_can_ask_for_is_a_request_error(spec: JobSpec) -> None:
     for field, value in (("steps", 0), ("instruction", "")):
-        strange = Recipe(spec=SPEC.model_copy(update={field: value}))
+        strange = Recipe(spec=spec.model_copy(update={field: value}))
         with pytest.raises(RequestInvalid) as caught:
             replayed(strange, {}, {})
         assert caught.value.param == field
@@ -140,13 +126,13 @@ async def test_missing_inputs_are_asked_for(house: Any) -> None:
         await house.orchestrator.replay(ReplayRequest(recipe=recipe, replacements={"video1": first.assets[1].id}))
 
 
-def test_a_recipe_that_is_too_long_leaves_out_what_its_making_does_not_need() -> None:
+def test_a_recipe_that_is_too_long_leaves_out_what_its_making_does_not_need(spec: JobSpec) -> None:
     plan = Plan(task=Task.T2V, dense_prompt="ü" * 8000, steps=tuple(PlanStep(action="ü" * 400) for _ in range(8)))
-    long = SPEC.model_copy(update={"instruction": "ü" * 8000, "negative_prompt": "€" * 4000})
+    long = spec.model_copy(update={"instruction": "ü" * 8000, "negative_prompt": "€" * 4000})
     recipe = Recipe(asked="€" * 20_000, plan=plan, spec=long)
     kept = load_recipe(dump_recipe(recipe))
     assert kept.spec == long and kept.plan is None
-    assert load_recipe(dump_recipe(Recipe(spec=SPEC, plan=plan))).plan == plan
+    assert load_recipe(dump_recipe(Recipe(spec=spec, plan=plan))).plan == plan
 
 
 @pytest.mark.parametrize(
@@ -166,11 +152,14 @@ def _mp4(text: bytes) -> bytes:
     return _box(b"ftyp", b"isom") + _box(b"moov", _box(b"udta", _box(b"meta", bytes(4) + _box(b"ilst", comment))))
 
 
-WHOLE = _mp4(dump_recipe(Recipe(spec=SPEC)).encode())
+@pytest.fixture(scope="session")
+def whole(spec: JobSpec) -> bytes:
+    """A file of nothing but a recipe."""
+    return _mp4(dump_recipe(Recipe(spec=spec)).encode())
 
 
-def test_what_carries_no_recipe(tmp_path: Path) -> None:
-    assert read_recipe(WHOLE).spec == SPEC
+def test_what_carries_no_recipe(tmp_path: Path, spec: JobSpec, whole: bytes) -> None:
+    assert read_recipe(whole).spec == spec
     for media in (b"", b"GIF89a", _box(b"ftyp", b"isom"), _mp4(b"\xff"), _mp4(b"x" * (MAX_RECIPE_BYTES + 999))):
         with pytest.raises(MediaUnreadable):
             read_recipe(media)
@@ -179,8 +168,8 @@ def test_what_carries_no_recipe(tmp_path: Path) -> None:
 
 
 @given(st.data())
-def test_damaged_files_are_typed_errors(data: st.DataObject) -> None:
-    head = data.draw(st.sampled_from([WHOLE, b"\x89PNG\r\n\x1a\n" + WHOLE]))
+def test_damaged_files_are_typed_errors(whole: bytes, data: st.DataObject) -> None:
+    head = data.draw(st.sampled_from([whole, b"\x89PNG\r\n\x1a\n" + whole]))
     media = bytearray(head[: data.draw(st.integers(0, len(head)))])
     for _ in range(data.draw(st.integers(0, 8))):
         if media:
