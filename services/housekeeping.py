@@ -82,16 +82,21 @@ class Housekeeper:
         self._doom({sha256})
 
     def expire(self) -> None:
-        """Delete finished jobs and uploads that are older than they may get."""
+        """Delete finished jobs, plans nobody came back for, uploads, and what is left of sessions, once older than they may get."""
         if self._config.media_retention_s is None:
             return
-        jobs, uploads = self._removal.expired(time.time() - self._config.media_retention_s)
-        for remove, ids in ((self._removal.delete_job, jobs), (self._removal.delete_asset, uploads)):
+        before_s = time.time() - self._config.media_retention_s
+        forsaken = self._removal.forsaken(before_s)
+        for job_id in forsaken:
+            self._jobs.request_cancel(job_id)
+        jobs, uploads = self._removal.expired(before_s)
+        for remove, ids in ((self._removal.delete_job, [*forsaken, *jobs]), (self._removal.delete_asset, uploads)):
             for one in ids:
                 try:
                     self._doom(remove(one))
                 except SessionError as error:
                     logger.info("%s does not expire yet: %s", one, error)
+        self._removal.delete_empty_sessions(before_s)
 
     def clear(self) -> int:
         """Free the blobs of what was deleted; those that are too young, or needed, wait for the next round."""

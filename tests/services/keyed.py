@@ -64,8 +64,10 @@ async def _ready() -> Mapping[str, bool]:
 
 
 @asynccontextmanager
-async def keyed_gateway(state_dir: Path, limits: TenantLimits = LIMITS, **settings: Any) -> AsyncIterator[Keyed]:
-    """A gateway with keys over an orchestrator at work on fake ports."""
+async def keyed_gateway(
+    state_dir: Path, limits: TenantLimits = LIMITS, at_work: bool = True, **settings: Any
+) -> AsyncIterator[Keyed]:
+    """A gateway with keys over an orchestrator on fake ports, at work or not."""
     preset = get_preset("tiny").model_copy(update={"can_plan": True})
     blobs = BlobStore(state_dir / "store")
     orchestrator = OrchestratorService(
@@ -76,7 +78,8 @@ async def keyed_gateway(state_dir: Path, limits: TenantLimits = LIMITS, **settin
         OrchestratorConfig(**settings),
         limits,
     )
-    await orchestrator.start()
+    if at_work:
+        await orchestrator.start()
     keys = KeysConfig(required=True, origins=(ORIGIN,), limits=limits)
     yield Keyed(build_http(orchestrator, _ready, blobs, preset, keys=keys), state_dir, orchestrator)
     await orchestrator.close()
