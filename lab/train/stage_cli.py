@@ -1,4 +1,4 @@
-"""`python -m vogue.lab.train stage1|stage2|stage3|encode|stages`: the paper's stages, one command each.
+"""`python -m vogue.lab.train stage1|stage2|stage3|encode|ablate|stages`: the paper's stages, one command each.
 
 encode   encode the cases that all three stages draw, once
 stage1   connector alignment, from the weights of --start-from
@@ -21,12 +21,16 @@ from .stages import STAGES, InContext, as_markdown
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: Final = ("encode", *STAGES, "stages")
+COMMANDS: Final = ("encode", *STAGES, "ablate", "stages")
 _REFUSED: Final = 3
 
 
 def main(arguments: list[str]) -> int:
     """Run one command. Exit 3 when it is refused; the reason goes to standard error."""
+    if arguments and arguments[0] == "ablate":
+        from .ablate import main as ablate
+
+        return ablate(arguments[1:])
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     if options.command == "stages":

@@ -39,8 +39,11 @@ _EVAL_SEED: Final = 20_251_009
 
 @dataclass
 class Batch:
-    """Cases of one number of frames. clean [B, C, T, h, w]; free [B, T]: frames to be made; states [B, L, D] and mask [B, L];
-    weight [B, T, h, w]; edits [B]; labels [B, N, attributes], places [B, N, 3] and asked [B, N], of the target's tokens."""
+    """Cases of one number of frames.
+
+    clean [B, C, T, h, w]; free [B, T]: frames to be made; states [B, L, D] and mask [B, L]; weight [B, T, h, w]; edits [B]; labels
+    [B, N, attributes], places [B, N, 3] and asked [B, N], of the target's tokens; dropped: whose prompt is the negative one.
+    """
 
     cases: list[Encoded]
     clean: Tensor
@@ -52,6 +55,7 @@ class Batch:
     labels: Tensor
     places: Tensor
     asked: Tensor
+    dropped: list[bool]
 
 
 def collate(cases: Sequence[Encoded], dropped: Sequence[bool], bare: Tensor, blind: Blindness | None = None) -> Batch:
@@ -71,6 +75,7 @@ def collate(cases: Sequence[Encoded], dropped: Sequence[bool], bare: Tensor, bli
         torch.stack([row["labels"] for row in rows]).flatten(1, 3).long(),
         torch.stack([row["places"] for row in rows]).flatten(1, 3).float(),
         torch.stack([row["asked"] for row in rows]).bool().flatten(1),
+        list(dropped),
     )
 
 
@@ -141,6 +146,7 @@ class StageTask:
     ) -> None:
         torch.manual_seed(seed)
         self.name, self.stage, self.recipe = stage.name, stage, recipe or stage.mini
+        self.preset = preset
         self.network = network if network is not None else Generator(preset)
         use_plain_attention(self.network)
         if start is not None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from vogue.engines.tiny import tiny_pipeline, write_tiny
-from vogue.lab.train import encoded, stage_cli
+from vogue.lab.train import stage_cli
 from vogue.lab.train.buckets import Buckets, measure_padding
 from vogue.lab.train.encoded import Blindness, Key, Layout, Shelf, draw_case
-from vogue.lab.train.stage_runs import StageRun, encode, open_task, open_trainer
+from vogue.lab.train.stage_runs import StageRun, open_task, open_trainer
 from vogue.lab.train.staged import collate
 from vogue.lab.train.stages import (
     NOT_GENERATED,
@@ -28,41 +26,9 @@ from vogue.lab.train.trainer import Trainer
 from vogue.lab.world.edits import PICTURE_ONLY_EDITS
 from vogue.lab.world.exercises import EXERCISES, NAMES, trained_names
 from vogue.schemas.errors import RequestInvalid
-from vogue.schemas.presets import get_preset
 
 CASES = 40
 TOKENS = 256
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with tiny random networks and a few encoded cases of every exercise."""
-    run = tmp_path_factory.mktemp("run")
-    write_tiny(run / "weights")
-    shutil.copytree(run / "weights" / "mllm", run / "mllm")
-    torch.save(tiny_pipeline().vae.state_dict(), run / "codec-final.pt")  # type: ignore[attr-defined]
-    held_out, encoded.HELD_OUT = encoded.HELD_OUT, 1  # type: ignore[misc]
-    try:
-        encode(run, get_preset("tiny"), CASES, in_context="table-7", blind=True)
-    finally:
-        encoded.HELD_OUT = held_out  # type: ignore[misc]
-    return run
-
-
-@pytest.fixture
-def run(folder: Path, tmp_path: Path) -> StageRun:
-    """A run of stage 1 in a folder of its own, on the same encoded cases."""
-    (tmp_path / "encoded").symlink_to(folder / "encoded")
-    return StageRun(
-        "stage1",
-        str(tmp_path),
-        "tiny",
-        steps=6,
-        tokens=TOKENS,
-        weights=str(folder / "weights"),
-        autocast=False,
-        threads=1,
-    )
 
 
 def steps_of(run: StageRun, count: int) -> Trainer:
