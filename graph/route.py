@@ -11,7 +11,7 @@ from vogue.schemas.references import MediaKind
 from vogue.schemas.requests import JobSpec
 from vogue.schemas.stages import Pass
 
-__all__ = ["Input", "infer", "passes", "route"]
+__all__ = ["Input", "infer", "inputs_of", "passes", "route"]
 
 Input = tuple[Role, MediaKind]
 """What routing looks at: the part an input plays, and whether it has a time axis."""
@@ -62,6 +62,11 @@ def route(named: Task | None, inputs: Sequence[Input], still: bool, preset: Pres
         known = ", ".join(preset.tasks)
         raise TaskUnsupported(f"the preset {preset.name} cannot do {task}; it can do {known}", param="task")
     return task
+
+
+def inputs_of(task: Task) -> tuple[Input, ...]:
+    """What a task takes: one of each, except references, of which there is one or more; in a fixed order."""
+    return tuple(one for one in _NAMES if one in _INPUTS[task])
 
 
 def infer(inputs: Sequence[Input], still: bool) -> Task:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import ceil, prod, sqrt
 
 from vogue.schemas.config import Limits, Preset, Task
 from vogue.schemas.errors import ShapeUnsupported
 from vogue.schemas.jobs import Asset
 from vogue.schemas.requests import GenerationRequest
 
-__all__ = ["canvas", "canvas_sides", "looking_size", "result_frames", "usable_frames"]
+__all__ = ["canvas", "canvas_sides", "fitting_size", "looking_size", "nearest_frames", "result_frames", "usable_frames"]
 
 
 def canvas(height_px: int, width_px: int, area_px: int, multiple_px: int) -> tuple[int, int]:
@@ -23,6 +23,25 @@ def canvas(height_px: int, width_px: int, area_px: int, multiple_px: int) -> tup
 def usable_frames(num_frames: int, most: int) -> int:
     """The largest 4k + 1 that is not above either."""
     return (min(num_frames, most) - 1) // 4 * 4 + 1
+
+
+def fitting_size(height_px: int, width_px: int, limits: Limits) -> tuple[int, int]:
+    """The (height, width) within `limits` that comes nearest in shape and area."""
+    scale = min(1.0, sqrt(limits.max_area_px / (height_px * width_px)), limits.max_side_px / max(height_px, width_px))
+    step = limits.side_multiple_px
+    least = ceil(limits.min_side_px / step)
+    height, width = (max(least, round(side * scale / step)) for side in (height_px, width_px))
+    while height * width * step * step > limits.max_area_px or max(height, width) * step > limits.max_side_px:
+        if height >= width:
+            height -= 1
+        else:
+            width -= 1
+    return height * step, width * step
+
+
+def nearest_frames(num_frames: int, most: int) -> int:
+    """The 4k + 1 up to `most` that comes nearest."""
+    return min(max(0, round((num_frames - 1) / 4)) * 4 + 1, usable_frames(most, most))
 
 
 def looking_size(asset: Asset, preset: Preset) -> tuple[int, int]:
@@ -50,16 +69,22 @@ def canvas_sides(request: GenerationRequest, preset: Preset, task: Task, guide: 
         if not limits.min_side_px <= side <= limits.max_side_px or side % limits.side_multiple_px:
             raise ShapeUnsupported(
                 f"{name} would be {side}; the preset {preset.name} makes multiples of {limits.side_multiple_px}"
-                f" from {limits.min_side_px} to {limits.max_side_px}",
+                f" from {limits.min_side_px} to {limits.max_side_px}{_nearest(height_px, width_px, limits)}",
                 param=name,
             )
     if height_px * width_px > limits.max_area_px:
         raise ShapeUnsupported(
             f"{width_px}×{height_px} are {height_px * width_px} pixels; the preset {preset.name} makes at most"
-            f" {limits.max_area_px}",
+            f" {limits.max_area_px}{_nearest(height_px, width_px, limits)}",
             param="height_px",
         )
     return height_px, width_px
+
+
+def _nearest(height_px: int, width_px: int, limits: Limits) -> str:
+    # A source that is a hundred times as wide as high comes to no rows at all.
+    height, width = fitting_size(max(1, height_px), max(1, width_px), limits)
+    return f"; the nearest size is {width}×{height}"
 
 
 def _canvas_of(guide: Asset, preset: Preset) -> tuple[int, int]:
@@ -83,7 +108,8 @@ def result_frames(request: GenerationRequest, preset: Preset, task: Task, source
     if request.num_frames > most or request.num_frames % 4 != 1:
         made = f"4k + 1 frames, at most {most}" if most > 1 else "one frame"
         raise ShapeUnsupported(
-            f"num_frames is {request.num_frames}; with the preset {preset.name}, {task} makes {made}",
+            f"num_frames is {request.num_frames}; with the preset {preset.name}, {task} makes {made};"
+            f" the nearest is {nearest_frames(request.num_frames, most)}",
             param="num_frames",
         )
     return request.num_frames

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from math import ceil, sqrt
+from math import ceil
 from typing import Any
 
-from vogue.schemas.config import Limits, Preset
+from vogue.graph.shapes import fitting_size
+from vogue.schemas.config import Preset
 from vogue.schemas.errors import RequestInvalid, ShapeUnsupported
 
-__all__ = ["fitting_size", "frames_of", "nest", "parse_size", "seconds_of", "size_of"]
+__all__ = ["frames_of", "nest", "parse_size", "seconds_of", "size_of"]
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
@@ -44,20 +45,6 @@ def parse_size(text: str | None, preset: Preset) -> tuple[int, int] | None:
     return height, width
 
 
-def fitting_size(height_px: int, width_px: int, limits: Limits) -> tuple[int, int]:
-    """The (height, width) within `limits` that comes nearest in shape and area."""
-    scale = min(1.0, sqrt(limits.max_area_px / (height_px * width_px)), limits.max_side_px / max(height_px, width_px))
-    step = limits.side_multiple_px
-    least = ceil(limits.min_side_px / step)
-    height, width = (max(least, round(side * scale / step)) for side in (height_px, width_px))
-    while height * width * step * step > limits.max_area_px or max(height, width) * step > limits.max_side_px:
-        if height >= width:
-            height -= 1
-        else:
-            width -= 1
-    return height * step, width * step
-
-
 def size_of(height_px: int, width_px: int) -> str:
     """A size as OpenAI writes it."""
     return f"{width_px}x{height_px}"
@@ -82,7 +69,7 @@ def frames_of(seconds: str | float, preset: Preset) -> int:
     if 4 * groups + 1 > most:
         raise ShapeUnsupported(
             f"seconds is {str(seconds)[:40]}; the preset {preset.name} makes clips of at most {seconds_of(most, preset.fps)} s"
-            f" ({most} frames at {preset.fps:g} per second)",
+            f" ({most} frames at {preset.fps:g} per second), which is the nearest",
             param="seconds",
         )
     return 4 * groups + 1

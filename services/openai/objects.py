@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-from vogue.schemas.config import Preset
+from vogue.graph.route import inputs_of
+from vogue.schemas.config import Limits, Preset, Role, Task
 from vogue.schemas.jobs import ErrorInfo, Job, JobStatus, StoredAsset
 from vogue.schemas.requests import JobSpec
 
@@ -128,6 +129,41 @@ def model_object(preset: Preset) -> dict[str, Any]:
         "frames": list(range(1, limits.max_frames + 1, 4)),
         "seconds_max": seconds_of(limits.max_frames, preset.fps),
         "steps_max": limits.max_steps,
+        "requests": {task.value: _request_limits(task, preset) for task in (*preset.tasks, Task.UNDERSTAND)},
+    }
+
+
+def _request_limits(task: Task, preset: Preset) -> dict[str, Any]:
+    """What a request of a task may hold. Each source gives a result of its own shape; visual prompts may join any task."""
+    limits = preset.limits
+    if task is Task.UNDERSTAND:
+        said = {"makes": "text", "max_new_tokens": preset.mllm.max_new_tokens, "frames_looked_at": limits.max_frames}
+        return said | {"inputs": [{"role": None, "kind": None, "min": 0, "max": limits.max_visuals}]}
+    most = limits.max_frames if task.makes_video else 1
+    return {
+        "makes": "video" if task.makes_video else "image",
+        "num_frames": list(range(1, most + 1, 4)),
+        "steps": {"min": 1, "max": limits.max_steps},
+        "guidance": {"max": limits.max_guidance},
+        "sides_px": None if task.edits or task is Task.I2V else _sides(limits),
+        "inputs": [
+            {
+                "role": role.value,
+                "kind": kind.value,
+                "min": 1,
+                "max": limits.max_references if role is Role.REFERENCE else 1,
+            }
+            for role, kind in inputs_of(task)
+        ],
+    }
+
+
+def _sides(limits: Limits) -> dict[str, int]:
+    return {
+        "min": limits.min_side_px,
+        "max": limits.max_side_px,
+        "multiple": limits.side_multiple_px,
+        "max_area": limits.max_area_px,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vogue.graph.resolve import resolve
-from vogue.graph.shapes import canvas, usable_frames
+from vogue.graph.shapes import canvas, nearest_frames, usable_frames
 from vogue.schemas.config import Role, Task
 from vogue.schemas.errors import LimitExceeded, RequestInvalid, ShapeUnsupported, ThinkingUnavailable, VogueError
 from vogue.schemas.jobs import Asset
@@ -90,17 +91,39 @@ def test_usable_frames_are_4k_plus_1(frames: int, most: int) -> None:
     assert min(frames, most) - 4 < used <= min(frames, most)
 
 
+@given(st.integers(1, 10_000), st.integers(1, 200))
+def test_the_nearest_length_is_one_that_is_made(wanted: int, most: int) -> None:
+    near = nearest_frames(wanted, most)
+    made = range(1, most + 1, 4)
+    assert near in made and abs(near - wanted) == min(abs(one - wanted) for one in made)
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 100))
+def test_what_a_refusal_names_as_nearest_is_accepted(height_px: int, width_px: int, num_frames: int) -> None:
+    fields = {"height_px": height_px, "width_px": width_px, "num_frames": num_frames, "task": Task.T2V}
+    for _ in range(3):
+        try:
+            spec, _notices = _resolve(**fields)
+            break
+        except ShapeUnsupported as error:
+            if (size := re.search(r"nearest size is (\d+)×(\d+)", error.message)) is not None:
+                fields |= {"width_px": int(size[1]), "height_px": int(size[2])}
+            if (length := re.search(r"the nearest is (\d+)$", error.message)) is not None:
+                fields["num_frames"] = int(length[1])
+    assert (spec.height_px, spec.width_px, spec.num_frames) == tuple(fields.values())[:3]
+
+
 REFUSED: list[tuple[dict[str, Any], type[VogueError], str]] = [
     ({"instruction": "x" * 1001}, LimitExceeded, "1001 characters, and at most 1000"),
     ({"negative_prompt": "x" * 1001}, LimitExceeded, "negative_prompt has 1001"),
     ({"steps": 10_000}, LimitExceeded, "steps is 10000, and at most 200"),
     ({"guidance": 31.0}, LimitExceeded, "guidance is 31.0, and at most 30"),
-    ({"height_px": 65}, ShapeUnsupported, "height_px would be 65"),
+    ({"height_px": 65}, ShapeUnsupported, "height_px would be 65.*nearest size is 64×64"),
     ({"width_px": 256}, ShapeUnsupported, "width_px would be 256.* to 128"),
-    ({"height_px": 128, "width_px": 128}, ShapeUnsupported, "16384 pixels.* at most 9216"),
-    ({"num_frames": 16}, ShapeUnsupported, r"num_frames is 16.* 4k \+ 1"),
-    ({"num_frames": 21}, ShapeUnsupported, "num_frames is 21.* at most 17"),
-    ({"num_frames": 5, "task": Task.T2I}, ShapeUnsupported, "one frame"),
+    ({"height_px": 128, "width_px": 128}, ShapeUnsupported, "16384 pixels.* at most 9216; the nearest size is 96×96"),
+    ({"num_frames": 16}, ShapeUnsupported, r"num_frames is 16.* 4k \+ 1.*nearest is 17"),
+    ({"num_frames": 21}, ShapeUnsupported, "num_frames is 21.* at most 17; the nearest is 17"),
+    ({"num_frames": 5, "task": Task.T2I}, ShapeUnsupported, "one frame; the nearest is 1"),
     ({"thinking": Thinking.ON}, ThinkingUnavailable, "mini have not learnt to write plans"),
     ({"thinking": Thinking.REVIEW}, ThinkingUnavailable, "off or auto"),
 ]

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vogue.graph.shapes import fitting_size
 from vogue.schemas.config import Limits
 from vogue.schemas.errors import LimitExceeded, RequestInvalid, ShapeUnsupported, VogueError
 from vogue.schemas.presets import PRESETS, get_preset
 from vogue.services.blobs import BlobStore
 from vogue.services.forms import FormLimits, FormRules, receive_form
-from vogue.services.openai.fields import fitting_size, frames_of, nest, parse_size, seconds_of
+from vogue.services.openai.fields import frames_of, nest, parse_size, seconds_of
 from vogue.services.openai.references import DataUrl, KnownId, WebUrl, parse_reference
 
 TINY, MINI = get_preset("tiny"), get_preset("mini")
