@@ -9,12 +9,15 @@
 This package is the client: it needs neither torch nor ray. `vogue serve` starts a server (install `vogue-video[serve]`).
 """
 
+from vogue.schemas.access import Account, MediaDeletion
 from vogue.schemas.config import Role, Task
 from vogue.schemas.errors import (
+    AccessDenied,
     AssetNotFound,
     ClarificationNeeded,
     JobCancelled,
     JobNotFound,
+    KeyInvalid,
     LimitExceeded,
     MediaUnreadable,
     PlanConflict,
@@ -24,6 +27,7 @@ from vogue.schemas.errors import (
     ReplayMismatch,
     RequestInvalid,
     ReviewUnavailable,
+    ScopeMissing,
     ServiceError,
     ServiceOverloaded,
     ServiceTimeout,
@@ -52,6 +56,8 @@ from .recipes import read_recipe
 from .retry import Retry
 
 __all__ = [
+    "AccessDenied",
+    "Account",
     "Asset",
     "AssetHandle",
     "AssetNotFound",
@@ -71,7 +77,9 @@ __all__ = [
     "JobHandle",
     "JobNotFound",
     "JobStatus",
+    "KeyInvalid",
     "LimitExceeded",
+    "MediaDeletion",
     "MediaUnreadable",
     "Plan",
     "PlanConflict",
@@ -87,6 +95,7 @@ __all__ = [
     "Review",
     "ReviewUnavailable",
     "Role",
+    "ScopeMissing",
     "SelfReview",
     "ServiceError",
     "ServiceOverloaded",

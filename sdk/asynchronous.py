@@ -12,6 +12,7 @@ from typing import Any, Self, Unpack
 import httpx
 import numpy as np
 
+from vogue.schemas.access import Account, MediaDeletion
 from vogue.schemas.config import Role, Task
 from vogue.schemas.errors import RequestInvalid
 from vogue.schemas.jobs import Asset
@@ -241,6 +242,14 @@ class AsyncVogue:
     async def models(self) -> list[dict[str, Any]]:
         """What the server can run, with its limits."""
         return list_entries((await self._exchange.call("GET", "/v1/models")).content)
+
+    async def account(self) -> Account:
+        """Which key this is, what it may have on the server, and how much of that is used."""
+        return await self._exchange.fetch(Account, "GET", "/v1/me")
+
+    async def delete_media(self) -> MediaDeletion:
+        """Stop all jobs of this key, and forget them with every file and session. On a server without keys, everybody's."""
+        return await self._exchange.fetch(MediaDeletion, "DELETE", "/v1/me/media")
 
     async def is_ready(self) -> bool:
         """Whether the server takes jobs now; one try. One that is too busy to say so within seconds does not.

@@ -8,6 +8,7 @@ from typing import Any, Self, Unpack
 
 import httpx
 
+from vogue.schemas.access import Account, MediaDeletion
 from vogue.schemas.jobs import Asset
 from vogue.schemas.recipes import Recipe
 from vogue.schemas.requests import GenerationRequest
@@ -164,6 +165,14 @@ class Vogue:
     def models(self) -> list[dict[str, Any]]:
         """See `AsyncVogue.models`."""
         return run(self._client.models())
+
+    def account(self) -> Account:
+        """See `AsyncVogue.account`."""
+        return run(self._client.account())
+
+    def delete_media(self) -> MediaDeletion:
+        """See `AsyncVogue.delete_media`."""
+        return run(self._client.delete_media())
 
     def is_ready(self) -> bool:
         """See `AsyncVogue.is_ready`."""

@@ -56,6 +56,12 @@ class RehearsedSessions:
             ("GET", f"{one}/compare", self._compare),
         )
 
+    def forget_all(self) -> int:
+        """Forget every session; returns how many there were."""
+        count = len(self._sessions)
+        self._sessions.clear()
+        return count
+
     def _create(self, request: httpx.Request) -> httpx.Response:
         wanted = validate(SessionRequest, json.loads(request.read() or b"{}"))
         session_id = f"session_{len(self._sessions) + 1:016d}"

@@ -23,9 +23,11 @@ from typing import Any
 import httpx
 import numpy as np
 
-from vogue.schemas.errors import IdempotencyConflict, PlanConflict, RequestInvalid, SessionError, VogueError
+from vogue.schemas.access import Account, MediaDeletion, Usage
+from vogue.schemas.base import Contract
+from vogue.schemas.errors import IdempotencyConflict, KeyInvalid, PlanConflict, RequestInvalid, SessionError, VogueError
 from vogue.schemas.jobs import Asset, EventKind, Job, JobStatus
-from vogue.schemas.plan import Plan, PlanDecision
+from vogue.schemas.plan import PlanDecision
 from vogue.schemas.recipes import Replay, ReplayRequest
 from vogue.schemas.references import MediaKind
 from vogue.schemas.requests import GenerationRequest
@@ -53,6 +55,7 @@ class FakeServer:
         result: the bytes each job delivers.
         media_type: what they are.
         failure: what every job ends with instead, if given.
+        api_key: the one key that it takes; without one it asks for none.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class FakeServer:
         result: bytes = SMALLEST_GIF,
         media_type: str = "image/gif",
         failure: VogueError | None = None,
+        api_key: str | None = None,
     ) -> None:
         self.stage = Rehearsal(steps, result, media_type, failure)
         """The jobs that are played; its fields may be changed at any time."""
@@ -70,6 +74,7 @@ class FakeServer:
         self.calls: list[tuple[str, str]] = []
         """Method and path of every call, in order."""
         self._sessions = RehearsedSessions(self.stage, self.requests)
+        self.api_key = api_key
         self._keys: dict[str, str] = {}
         self._faults: list[Fault] = []
         self._break_after: list[int] = []
@@ -111,6 +116,7 @@ class FakeServer:
         try:
             if self._faults:
                 raise self._faults.pop(0)
+            self._check_key(request)
             for method, pattern, answer in self._routes():
                 match = re.fullmatch(pattern, path)
                 if match and method == request.method:
@@ -119,6 +125,15 @@ class FakeServer:
         except VogueError as error:
             headers = {} if error.retry_after_s is None else {"retry-after": f"{error.retry_after_s:g}"}
             return httpx.Response(error.http_status, json=error.body(), headers=headers)
+
+    def _check_key(self, request: httpx.Request) -> None:
+        is_open = request.url.path in ("/healthz", "/readyz")
+        if (
+            self.api_key is not None
+            and not is_open
+            and request.headers.get("authorization") != f"Bearer {self.api_key}"
+        ):
+            raise KeyInvalid("this server asks for an API key: set VOGUE_API_KEY")
 
     def _routes(self) -> tuple[tuple[str, str, Callable[..., httpx.Response]], ...]:
         return (
@@ -136,6 +151,8 @@ class FakeServer:
             ("DELETE", "/v1/jobs/([^/]+)", self._forget),
             ("DELETE", "/v1/assets/([^/]+)", self._forget),
             ("POST", "/v1/replays", self._replay),
+            ("GET", "/v1/me", self._account),
+            ("DELETE", "/v1/me/media", self._forget_everything),
             *self._sessions.routes(),
             ("GET", "/v1/assets", self._assets),
             ("GET", "/v1/assets/([^/]+)/frames", self._frames),
@@ -206,6 +223,17 @@ class FakeServer:
     def _forget(self, _: httpx.Request, identifier: str) -> httpx.Response:
         self.stage.forget(identifier)
         return httpx.Response(200, json={"id": identifier, "deleted": True})
+
+    def _account(self, _: httpx.Request) -> httpx.Response:
+        stored = sum(len(content) for _, content in self.stage.files.values())
+        running = sum(not record.job.status.final for record in self.stage.records.values())
+        return _answer(Account(usage=Usage(open_jobs=running, num_files=len(self.stage.files), stored_bytes=stored)))
+
+    def _forget_everything(self, _: httpx.Request) -> httpx.Response:
+        counts = (len(self.stage.records), len(self.stage.files), self._sessions.forget_all())
+        self.stage.records.clear()
+        self.stage.files.clear()
+        return _answer(MediaDeletion(num_jobs=counts[0], num_files=counts[1], num_sessions=counts[2]))
 
     def _replay(self, request: httpx.Request) -> httpx.Response:
         wanted = validate(ReplayRequest, json.loads(request.read()))
@@ -279,7 +307,7 @@ class _Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield chunk
 
 
-def _answer(contract: Asset | Job | Plan | Replay, status: int = 200) -> httpx.Response:
+def _answer(contract: Contract, status: int = 200) -> httpx.Response:
     headers = {"content-type": "application/json"}
     return httpx.Response(status, content=contract.model_dump_json(), headers=headers)
 

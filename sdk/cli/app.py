@@ -12,6 +12,7 @@ from typer.main import get_group
 
 from vogue.schemas.errors import VogueError
 
+from .account import forget, me
 from .conversations import conversations
 from .doctor import doctor
 from .exits import ExitCode, exit_code_of
@@ -99,7 +100,7 @@ def build_app() -> typer.Typer:
         epilog="Exit codes: 0 done, 2 usage, 3 invalid request, 4 not found, 5 server away or full, 6 job failed, 130 cancelled.",
     )
     app.callback()(_root)
-    for command in (run, jobs, wait, cancel, resume, ask, approve, reject, doctor, replay):
+    for command in (run, jobs, wait, cancel, resume, ask, approve, reject, doctor, replay, me, forget):
         app.command()(command)
     app.add_typer(conversations, name="session")
     return app
