@@ -24,6 +24,12 @@ const actions = {
     store.select(number);
     if (narrow.matches) go("stage");
   },
+  review(number) {
+    go("conversation");
+    const plan = document.querySelector(`[data-turn="${number}"] .plan`);
+    plan?.scrollIntoView({ block: "start" });
+    plan?.focus();
+  },
   async branch(number) {
     await store.moveHead(number);
     go("conversation");

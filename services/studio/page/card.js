@@ -55,6 +55,8 @@ export class TurnCard {
     const plan = live?.plan ?? job?.plan;
     const waiting = isOpen(job) && plan && (live ? live.waiting : job.status === "waiting");
     this.#if("plan", [plan, Boolean(waiting)], () => fill(this.plan, this.#planOf(plan, waiting)));
+    if (waiting && !this.wasWaiting) requestAnimationFrame(() => this.plan.scrollIntoView({ block: "start" }));
+    this.wasWaiting = waiting;
     const text = job?.answer ?? live?.text;
     this.#if("outcome", [job?.status, job?.assets, job?.error, text], () => fill(this.outcome, this.#outcome(job, text)));
     this.#if("tools", [job?.status, job?.assets, this.store.head], () => fill(this.tools, this.#toolsOf(job)));

@@ -4,7 +4,7 @@ import { button, choice, complain, el, guarded } from "./dom.js";
 import { thumbnail } from "./media.js";
 import { ROLES } from "./wording.js";
 
-const AUTOMATIC = [["", "part: as the words say"], ...Object.entries(ROLES)];
+const AUTOMATIC = [["", "as the words say"], ...Object.entries(ROLES)];
 const KINDS = { image: "image", video: "video" };
 
 /** The tray above the instruction. Dispatches `change`. */

@@ -15,6 +15,9 @@ export class PlanReview {
     if (plan.task && !tasks.includes(plan.task)) tasks.unshift(plan.task);
     this.task = choice(tasks.map((task) => [task, TASKS[task] ?? task]), plan.task, {});
     this.roles = Object.entries(plan.roles).map(([tag, role]) => [tag, choice(Object.entries(ROLES), role, {})]);
+    // The plan counts a job's inputs in their order there; in the conversation the same input may have another number.
+    const inputs = Object.fromEntries(turn.inputs.map((one) => [one.called, one]));
+    const named = ([tag, control]) => field(inputs[tag] && inputs[tag].tag !== tag ? `${tag} (your ${inputs[tag].tag})` : tag, control);
     this.steps = el("ol", { class: "plan-steps" });
     this.prompt = el("textarea", { rows: 4, maxlength: 8000, value: plan.dense_prompt });
     this.fault = el("p", { class: "fault", role: "alert", hidden: true });
@@ -24,9 +27,9 @@ export class PlanReview {
     this.reject = button({ words: "Reject", kind: "danger", act: () => this.#decide({ approved: false }) });
     this.element = el(
       "form",
-      { class: "plan", "aria-label": `Plan of turn ${turn.number}`, on: { submit: (event) => this.#submit(event), input: () => this.#named() } },
+      { class: "plan", tabindex: "-1", "aria-label": `Plan of turn ${turn.number}`, on: { submit: (event) => this.#submit(event), input: () => this.#named() } },
       el("header", { class: "plan-head" }, el("h3", {}, "A plan for you to review"), el("p", { class: "hint" }, "It waits for as long as you like. Change what you want changed.")),
-      el("div", { class: "plan-row" }, field("Task", this.task), this.roles.map(([tag, control]) => field(tag, control))),
+      el("div", { class: "plan-row" }, field("Task", this.task), this.roles.map(named)),
       el("fieldset", { class: "plan-fieldset" }, el("legend", {}, "Steps"), this.steps, this.add),
       field("Prompt for the generator", this.prompt, { hint: "It takes the place of what you typed." }),
       this.fault,

@@ -22,7 +22,8 @@ export class Player {
     this.facts = el("dl", { class: "facts" });
     this.status = el("p", { class: "standing" });
     this.bar = el("progress", { max: 1, "aria-label": "Progress" });
-    this.work = el("div", { class: "stage-work" }, this.status, this.bar);
+    this.review = button({ words: "Review the plan", kind: "primary", act: () => actions.review(store.selected), hidden: true });
+    this.work = el("div", { class: "stage-work" }, this.status, this.bar, this.review);
     fill(document.getElementById("stage"), el("header", { class: "panel-head" }, this.title, el("span", { class: "grow" }), this.tools), this.place, this.below, this.facts);
     store.addEventListener("change", () => this.update());
   }
@@ -49,6 +50,9 @@ export class Player {
     this.#seen = key;
     if (working) {
       say(this.status, standing(turn.job, live));
+      const waits = Boolean(live?.waiting);
+      this.bar.hidden = waits;
+      this.review.hidden = !waits;
       const done = progress(turn.job, live);
       if (done === null) this.bar.removeAttribute("value");
       else this.bar.value = done;

@@ -17,7 +17,7 @@ const NUMBERS = [
   ["height_px", "Height, px", { min: 16, step: 16 }],
   ["guidance", "Text guidance", { min: 0.1, step: "any" }],
   ["image_guidance", "Image guidance", { min: 0.1, step: "any" }],
-  ["preview_every_steps", "Preview every … steps", { min: 0, step: 1 }],
+  ["preview_every_steps", "Steps per preview", { min: 0, step: 1 }],
 ];
 const MEDIA_ONLY = ["steps", "num_frames", "width_px", "height_px", "guidance", "image_guidance", "preview_every_steps"];
 const PREVIEW_EVERY = 4;
@@ -34,12 +34,11 @@ export class Settings {
     this.negative = el("input", { type: "text", maxlength: 4000, placeholder: "auto" });
     this.minScore = choice([["", "no"], ...[5, 6, 7, 8, 9].map((score) => [String(score), `below ${score} of 10`])], "", {});
     this.thinkingField = field("Thinking", this.thinking);
-    this.reviewField = field("Try again when scored", this.minScore);
+    this.reviewField = field("Retry if scored", this.minScore);
     this.element = el(
       "div",
       { class: "settings", id: "settings", role: "group", "aria-label": "Settings of the next turn", hidden: true },
-      field("Task", this.task),
-      this.thinkingField,
+      el("div", { class: "settings-row wide" }, field("Task", this.task), this.thinkingField),
       NUMBERS.map(([name, words]) => field(words, this.numbers[name])),
       this.reviewField,
       field("Keep out of it", this.negative, { kind: "field wide" }),

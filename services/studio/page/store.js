@@ -235,7 +235,8 @@ function apply(live, event) {
   live.stage = event.stage ?? live.stage;
   live.queuePosition = event.kind === "queued" ? event.queue_position : null;
   live.etaS = event.eta_s ?? null;
-  if (event.steps_total) {
+  // A preview is of a step that may have been passed since.
+  if (event.steps_total && event.kind !== "preview") {
     live.stepsDone = event.steps_done;
     live.stepsTotal = event.steps_total;
   }

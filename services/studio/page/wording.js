@@ -15,10 +15,10 @@ export const TASKS = {
 };
 
 export const ROLES = {
-  source: "source: edit this",
-  reference: "reference: show this",
-  first_frame: "first frame: start here",
-  visual_prompt: "visual prompt: do as drawn",
+  source: "source (edited)",
+  reference: "reference (shown)",
+  first_frame: "first frame",
+  visual_prompt: "visual prompt",
 };
 
 const STAGES = {
