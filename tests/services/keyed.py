@@ -23,6 +23,8 @@ from vogue.services.gateway import build_http
 from vogue.services.keys.store import KeyStore
 from vogue.services.orchestrator import OrchestratorService
 
+from .border import remote_orchestrator
+
 ORIGIN = "https://app.example.com"
 LIMITS = TenantLimits(requests_per_minute=60_000, burst=60_000)
 
@@ -65,9 +67,9 @@ async def _ready() -> Mapping[str, bool]:
 
 @asynccontextmanager
 async def keyed_gateway(
-    state_dir: Path, limits: TenantLimits = LIMITS, at_work: bool = True, **settings: Any
+    state_dir: Path, limits: TenantLimits = LIMITS, at_work: bool = True, apart: bool = False, **settings: Any
 ) -> AsyncIterator[Keyed]:
-    """A gateway with keys over an orchestrator on fake ports, at work or not."""
+    """A gateway with keys over an orchestrator on fake ports, at work or not, in one process or as two that are `apart`."""
     preset = get_preset("tiny").model_copy(update={"can_plan": True})
     blobs = BlobStore(state_dir / "store")
     orchestrator = OrchestratorService(
@@ -81,7 +83,8 @@ async def keyed_gateway(
     if at_work:
         await orchestrator.start()
     keys = KeysConfig(required=True, origins=(ORIGIN,), limits=limits)
-    yield Keyed(build_http(orchestrator, _ready, blobs, preset, keys=keys), state_dir, orchestrator)
+    port = remote_orchestrator(orchestrator) if apart else orchestrator
+    yield Keyed(build_http(port, _ready, blobs, preset, keys=keys), state_dir, orchestrator)
     await orchestrator.close()
 
 

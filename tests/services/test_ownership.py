@@ -6,6 +6,7 @@ as for an id that nobody has. A route without must be named in one of the tables
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -17,17 +18,25 @@ import pytest
 from starlette.routing import Mount
 
 from vogue.schemas.access import Scope
+from vogue.schemas.errors import VogueError
+from vogue.services.callers import ANYBODY, acting_for
 from vogue.services.database import new_id
 from vogue.toolbox import TOOLS
 
+from .border import remote_orchestrator
 from .keyed import Keyed, keyed_gateway, make, picture, upload
+
+# Ray's own models, at import.
+pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`")
 
 OPEN = {("GET", "/healthz"), ("GET", "/readyz")}
 """What needs no key, beside the studio's own files."""
 NOBODYS = {("GET", "/v1/models"), ("GET", "/v1/models/{model}"), ("GET", "/openapi.json"), ("GET", "/v1/me")}
 """What shows nothing that anybody owns, or of the caller only; `test_limits` looks into the last one."""
 LISTS = {"/v1/jobs", "/v1/assets", "/v1/sessions", "/v1/videos", "/v1/files"}
-OWN = {("DELETE", "/v1/me/media"), ("POST", "/v1/uploads"), ("POST", "/v1/files"), ("POST", "/v1/sessions")}
+OWN = {("DELETE", "/v1/me/media")} | {
+    ("POST", f"/v1/{name}") for name in ("uploads", "fetches", "files", "sessions", "webhooks/secret")
+}
 """What makes something new of what comes along, or touches the caller's own things."""
 ADMIN = {("GET", "/v1/counters"), ("GET", "/metrics")}
 CARRIERS = {"/mcp"}
@@ -121,9 +130,13 @@ class Two:
 IDS = {"job_id": "job", "video_id": "job", "asset_id": "asset", "file_id": "asset", "session_id": "session"}
 
 
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[Two]:
-    async with keyed_gateway(tmp_path) as gateway, gateway.new_client() as owner, gateway.new_client() as other:
+@pytest.fixture(params=["in one process", "apart"])
+async def two(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Two]:
+    async with (
+        keyed_gateway(tmp_path, apart=request.param == "apart") as gateway,
+        gateway.new_client() as owner,
+        gateway.new_client() as other,
+    ):
         job = await make(owner)
         asset = await upload(owner)
         session = (await owner.post("/v1/sessions")).json()["id"]
@@ -314,6 +327,26 @@ async def test_a_reading_key_changes_nothing_and_a_writing_key_is_no_admin(two: 
         # An admin looks after the server; what others own is not part of that.
         assert (await admin.get(f"/v1/jobs/{two.ids['job']}")).status_code == 404
         assert (await admin.get("/v1/assets")).json()["data"] == []
+
+
+async def test_events_and_waits_cross_no_border(two: Two) -> None:
+    """What is long asked for is still asked on behalf of whoever asked."""
+    job_id = (await two.owner.post("/v1/jobs", json={"instruction": "a star", "steps": 16})).json()["id"]
+    owners, others = await asyncio.gather(
+        two.owner.get(f"/v1/jobs/{job_id}/events"), two.other.get(f"/v1/jobs/{job_id}/events")
+    )
+    assert "event: completed" in owners.text and others.status_code == 404
+    assert (await two.other.get(f"/v1/jobs/{job_id}", params={"wait_s": 1})).status_code == 404
+
+
+async def test_a_call_on_nobodys_behalf_is_not_made(tmp_path: Path) -> None:
+    async with keyed_gateway(tmp_path) as gateway:
+        port = remote_orchestrator(gateway.orchestrator)
+        for call in (port.list(), port.account(), port.sessions.list(), anext(port.events("job_1"))):
+            with pytest.raises(VogueError, match="on nobody's behalf"):
+                await call
+        with acting_for(ANYBODY):
+            assert await port.list() == []
 
 
 async def test_uploads_tell_nobody_that_the_bytes_are_known(two: Two) -> None:
