@@ -9,7 +9,8 @@
     │                               DeadlineExceeded 504
     ├ PlanError 422                 PlanUnparseable · PlanInvalid · PlanRejected · ClarificationNeeded · PlanConflict 409
     │                               ThinkingUnavailable 501 · ReviewUnavailable 501
-    ├ EngineError 500               WeightsMismatch · EngineNotBuilt · ProfileExceeded 422 · DeviceOutOfMemory 503 retryable
+    ├ EngineError 500               WeightsMismatch · EngineNotBuilt · ProfileExceeded 422
+    │                               DeviceOutOfMemory 503 retryable · DeviceTooSmall 422 (not retryable)
     └ ServiceError 503 retryable    ServiceTimeout 504 · ServiceOverloaded 429 + Retry-After · WireError 400 (not retryable)
 
 A message says what was wrong, with the values, and what to do about it. `body()` is the JSON error object that OpenAI's
@@ -29,6 +30,7 @@ __all__ = [
     "ClarificationNeeded",
     "DeadlineExceeded",
     "DeviceOutOfMemory",
+    "DeviceTooSmall",
     "EngineError",
     "EngineNotBuilt",
     "IdempotencyConflict",
@@ -343,6 +345,14 @@ class DeviceOutOfMemory(EngineError):
     code = "device_out_of_memory"
     http_status = 503
     retryable = True
+
+
+class DeviceTooSmall(DeviceOutOfMemory):
+    """The job can never fit the device, whatever else is at work there."""
+
+    code = "device_too_small"
+    http_status = 422
+    retryable = False
 
 
 class ServiceError(VogueError):

@@ -13,7 +13,7 @@ from typing import Protocol
 from .access import Account, Caller, Knock, MediaDeletion
 from .jobs import Asset, Job, JobEvent, StoredAsset
 from .plan import Plan, PlanDecision, Review
-from .queries import Idempotency, PageQuery
+from .queries import Idempotency, PageQuery, WebhookSecret
 from .recipes import Maker, Replay, ReplayRequest
 from .references import Artifact, PreparedVisual, TensorRef
 from .requests import GenerationRequest
@@ -109,6 +109,10 @@ class Denoiser(Protocol):
         """Stop stepping within one step. A job that is over, or unknown, stays as it is."""
         ...
 
+    async def room_bytes(self) -> int | None:
+        """Memory for the rows of a step, beside the weights; None if it has no limit that can be told."""
+        ...
+
 
 class Codec(Protocol):
     """The VAE and ffmpeg: the only place where files become pixels and pixels files."""
@@ -166,8 +170,16 @@ class Sessions(Protocol):
         """Newest first, starting below the session `before`."""
         ...
 
-    async def turn(self, session_id: str, request: TurnRequest) -> Turn:
-        """Work out what the instruction looks at, and submit it as the next turn.
+    async def delete(self, session_id: str) -> None:
+        """Forget a session and its turns. What they made stays, for as long as anything that jobs make.
+
+        Raises:
+            TurnConflict: a turn is still at work.
+        """
+        ...
+
+    async def turn(self, session_id: str, request: TurnRequest, once: Idempotency | None = None) -> Turn:
+        """Work out what the instruction looks at, and submit it as the next turn. What came `once` is not done again.
 
         Raises:
             TagUnresolved: the instruction speaks of something that is not there, or unclearly.
@@ -175,8 +187,10 @@ class Sessions(Protocol):
         """
         ...
 
-    async def replay(self, session_id: str, number: int, request: ReplayTurnRequest) -> Turn:
-        """Do a turn again beside itself, with another seed."""
+    async def replay(
+        self, session_id: str, number: int, request: ReplayTurnRequest, once: Idempotency | None = None
+    ) -> Turn:
+        """Do a turn again beside itself, with another seed. What came `once` is not done again."""
         ...
 
     async def undo(self, session_id: str, expected_head: int | None = None) -> Session:
@@ -224,6 +238,14 @@ class Orchestrator(Protocol):
 
     async def counts(self) -> builtins.list[ActionCount]:
         """How often each operation of the services was computed, and how often looked up."""
+        ...
+
+    async def webhook_secret(self) -> WebhookSecret:
+        """What the caller checks signatures of its webhooks with.
+
+        Raises:
+            UrlRefused: this server sends none.
+        """
         ...
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:

@@ -21,13 +21,16 @@ from vogue.schemas.requests import GenerationRequest, JobSpec
 
 from .callers import current_tenant, own
 from .metrics import FAILURES, FINISHED, JOB_SECONDS
+from .queueing import starts_in
 from .webhooks import announce
 
-__all__ = ["OPEN", "Database", "connect", "new_id"]
+__all__ = ["OPEN", "QUEUE_ORDER", "Database", "connect", "new_id"]
 
 logger = logging.getLogger(__name__)
 
 OPEN = (JobStatus.QUEUED.value, JobStatus.IN_PROGRESS.value)
+QUEUE_ORDER = "created_at_s + COALESCE(cost_s, 0), number"
+"""Who is next: who came first, but for each second that a job will take others may come a second later and still go before it."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -56,7 +59,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     owner TEXT,
     lease_until_s REAL NOT NULL DEFAULT 0,
     tenant TEXT,
-    deadline_at_s REAL
+    deadline_at_s REAL,
+    cost_s REAL
 );
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
 CREATE TABLE IF NOT EXISTS events (
@@ -106,6 +110,7 @@ _ADDED = (
     *(("jobs", column, "TEXT") for column in ("plan", "decision", "trials", "answer", "held")),
     *((table, "tenant", "TEXT") for table in ("jobs", "assets", "sessions")),
     ("jobs", "deadline_at_s", "REAL"),
+    ("jobs", "cost_s", "REAL"),
 )
 """Columns that files of an earlier version lack."""
 
@@ -279,28 +284,49 @@ def append_event(db: sqlite3.Connection, job_id: str, kind: EventKind, **fields:
 
 
 def tell_queue(db: sqlite3.Connection) -> list[str]:
-    """Tell every waiting job its place and for how long it may wait, from how long the last jobs took. Returns their ids."""
+    """Tell every waiting job its place and for how long it may wait, from what it and those before it cost. Returns their ids."""
     waiting = db.execute(
-        "SELECT id, steps_total FROM jobs WHERE status = ? ORDER BY number", (JobStatus.QUEUED.value,)
+        f"SELECT id, steps_total, cost_s FROM jobs WHERE status = ? ORDER BY {QUEUE_ORDER}", (JobStatus.QUEUED.value,)
     ).fetchall()
     if not waiting:
         return []
-    (each_s,) = db.execute(
-        "SELECT AVG(took) FROM (SELECT finished_at_s - started_at_s AS took FROM jobs WHERE status = ?"
-        " ORDER BY number DESC LIMIT 8)",
-        (JobStatus.COMPLETED.value,),
-    ).fetchone()
-    (running,) = db.execute("SELECT COUNT(*) FROM jobs WHERE status = ?", (JobStatus.IN_PROGRESS.value,)).fetchone()
-    for place, row in enumerate(waiting, 1):
+    running, each_s = left_of_running(db), _usual_s(db)
+    costs = [row["cost_s"] if row["cost_s"] is not None else each_s for row in waiting]
+    known = running is not None and None not in costs
+    begins = starts_in(running or [], costs, max(len(running or []), 1)) if known else [None] * len(waiting)
+    for place, (row, eta_s) in enumerate(zip(waiting, begins, strict=True), 1):
         append_event(
             db,
             row["id"],
             EventKind.QUEUED,
             steps_total=row["steps_total"],
             queue_position=place,
-            eta_s=place * max(each_s, 0.0) / max(running, 1) if each_s is not None else None,
+            eta_s=eta_s,
         )
     return [row["id"] for row in waiting]
+
+
+def left_of_running(db: sqlite3.Connection) -> list[float] | None:
+    """Seconds that each job at work still takes of the machine, by its steps; None if that is not known of all."""
+    rows = db.execute(
+        "SELECT cost_s, steps_done, steps_total FROM jobs WHERE status = ?", (JobStatus.IN_PROGRESS.value,)
+    ).fetchall()
+    each_s = _usual_s(db)
+    costs = [row["cost_s"] if row["cost_s"] is not None else each_s for row in rows]
+    if any(cost is None for cost in costs):
+        return None
+    shares = (1 - row["steps_done"] / max(row["steps_total"], 1) for row in rows)
+    return [cost * share for cost, share in zip(costs, shares, strict=True)]
+
+
+def _usual_s(db: sqlite3.Connection) -> float | None:
+    """How long the last jobs took: for those that came before anything was known."""
+    (each_s,) = db.execute(
+        "SELECT AVG(took) FROM (SELECT finished_at_s - started_at_s AS took FROM jobs WHERE status = ?"
+        " ORDER BY number DESC LIMIT 8)",
+        (JobStatus.COMPLETED.value,),
+    ).fetchone()
+    return None if each_s is None else max(float(each_s), 0.0)
 
 
 def end_job(db: sqlite3.Connection, job_id: str, status: JobStatus, error: ErrorInfo | None = None) -> None:

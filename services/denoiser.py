@@ -69,7 +69,8 @@ class DenoiserService:
         self._records: OrderedDict[str, _Record] = OrderedDict()
         self._closing = False
         self._worker = worker or ThreadPoolExecutor(max_workers=1, thread_name_prefix="denoise")
-        self._ticker = Ticker(loop, self._worker, turns or Turns(max_rows=32))
+        self._turns = turns or Turns(max_rows=32)
+        self._ticker = Ticker(loop, self._worker, self._turns)
 
     async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
         """Begin a job. One that runs or is completed stays as it is; one that failed or was cancelled begins anew.
@@ -112,6 +113,10 @@ class DenoiserService:
         if record is not None:
             record.cancelled = True
             record.member.leave()
+
+    async def room_bytes(self) -> int | None:
+        """Memory for the rows of a step, beside the weights; None for no limit."""
+        return self._turns.max_bytes
 
     async def close(self) -> None:
         """Stop all jobs after their present step. Nobody cancelled them: their events end without a final one."""

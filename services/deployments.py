@@ -23,7 +23,7 @@ from vogue.schemas.access import Account, Caller, Knock, MediaDeletion
 from vogue.schemas.errors import ServiceError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
 from vogue.schemas.plan import Plan, PlanDecision, Review
-from vogue.schemas.queries import Idempotency, PageQuery
+from vogue.schemas.queries import Idempotency, PageQuery, WebhookSecret
 from vogue.schemas.recipes import Maker, Replay, ReplayRequest
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
@@ -184,6 +184,10 @@ class DenoiserDeployment(_EngineShell):
         """See `Denoiser.cancel`."""
         await self._service.cancel(job_id)
 
+    async def room_bytes(self) -> int | None:
+        """See `Denoiser.room_bytes`."""
+        return await self._service.room_bytes()
+
     async def __del__(self) -> None:
         await self._service.close()
 
@@ -260,6 +264,7 @@ class OrchestratorDeployment(SessionCalls, _Shell):
             served_preset(config),
             config.jobs,
             config.keys.limits,
+            weight_bytes=4 if config.device == "cpu" else 2,
         )
         self._sessions = self._service.sessions
         self._starting = asyncio.get_running_loop().create_task(self._service.start())
@@ -324,6 +329,10 @@ class OrchestratorDeployment(SessionCalls, _Shell):
         """See `Orchestrator.counts`."""
         return await self._service.counts()
 
+    async def webhook_secret(self) -> WebhookSecret:
+        """See `Orchestrator.webhook_secret`."""
+        return await self._service.webhook_secret()
+
     async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
         """See `Orchestrator.get`."""
         return await self._service.get(job_id, wait_s)
@@ -366,20 +375,24 @@ class GatewayDeployment(_Shell):
         self._services = {"orchestrator": orchestrator, **others}
 
     def __serve_build_asgi_app__(self) -> FastAPI:
+        from .fetching import Fetcher
         from .gateway import build_http
         from .keys.exposure import bound_host, guarded
 
         # Again, and here at last for certain: what `build` saw may have been a cluster on which nothing listened yet.
         if guarded(self._config, bound_host()) and not self._config.keys.required:
             raise ServiceError("the server came to listen where others reach it after it was built; build it again")
+        preset, blobs = served_preset(self._config), BlobStore(self._config.state_dir / "store")
+        urls = self._config.url_inputs
         return build_http(
             RemoteOrchestrator(self._orchestrator, "orchestrator"),
             self._readiness,
-            BlobStore(self._config.state_dir / "store"),
-            served_preset(self._config),
+            blobs,
+            preset,
             self._config.hosts,
             self._config.jobs.media_retention_s,
             self._config.keys,
+            Fetcher(blobs, urls, preset.limits.max_upload_bytes) if urls.enabled else None,
         )
 
     async def _readiness(self) -> dict[str, bool]:

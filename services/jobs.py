@@ -21,12 +21,14 @@ from .cache import digests
 from .callers import current_tenant, own
 from .database import (
     OPEN,
+    QUEUE_ORDER,
     Database,
     append_event,
     asset_row,
     end_job,
     insert_asset,
     job_row,
+    left_of_running,
     load_job,
     new_id,
     stored_asset,
@@ -42,6 +44,10 @@ _AT_FAULT = (
     "json_extract(error, '$.type') = 'invalid_request_error' AND json_extract(error, '$.code') != 'service_overloaded'"
 )
 """Of failed jobs: whether the request itself was at fault, so that going on would only fail again."""
+
+
+_ROOM_S = 5.0
+"""What is said while nothing was measured yet."""
 
 
 class JobStore:
@@ -60,12 +66,14 @@ class JobStore:
         once: Idempotency | None = None,
         also: Callable[[sqlite3.Connection, str], None] | None = None,
         max_waiting: int | None = None,
+        cost_s: float | None = None,
     ) -> Job:
         """Store a new job; it is on disk when this returns. One that came `once` already is returned instead.
 
         Args:
             also: what else belongs to this transaction; called with the new job's id. If it raises, nothing is stored.
             max_waiting: how many plans of the caller may wait for a word.
+            cost_s: seconds of the machine that the job will take, if that can be told.
 
         Raises:
             ServiceOverloaded: `max_open` jobs are waiting or at work already, or as many of the caller's as it may have; or too many
@@ -84,13 +92,13 @@ class JobStore:
             if count >= max_open:
                 raise ServiceOverloaded(
                     f"{count} jobs are waiting or at work, and at most {max_open} are accepted; try again later",
-                    retry_after_s=5.0,
+                    retry_after_s=_room_in(db),
                 )
             if max_waiting is not None and spec.thinking is Thinking.REVIEW:
                 _check_waiting(db, max_waiting)
             db.execute(
-                "INSERT INTO jobs (id, status, request, spec, created_at_s, steps_total, notices, tenant, deadline_at_s)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (id, status, request, spec, created_at_s, steps_total, notices, tenant, deadline_at_s,"
+                " cost_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job_id,
                     JobStatus.QUEUED.value,
@@ -101,13 +109,17 @@ class JobStore:
                     json.dumps(notices),
                     current_tenant(),
                     _deadline_at_s(request),
+                    cost_s,
                 ),
             )
             if once is not None:
                 remember(db, once, job_id)
             if also is not None:
                 also(db, job_id)
-            (place,) = db.execute("SELECT COUNT(*) FROM jobs WHERE status = ?", (JobStatus.QUEUED.value,)).fetchone()
+            queue = db.execute(
+                f"SELECT id FROM jobs WHERE status = ? ORDER BY {QUEUE_ORDER}", (JobStatus.QUEUED.value,)
+            )
+            place = [row["id"] for row in queue].index(job_id) + 1
             append_event(db, job_id, EventKind.QUEUED, steps_total=spec.steps, queue_position=place)
             for notice in notices:
                 append_event(db, job_id, EventKind.NOTICE, message=notice)
@@ -184,6 +196,24 @@ class JobStore:
                 )
                 append_event(db, job_id, EventKind.QUEUED)
             return load_job(db, job_id)
+
+    def finished(self, limit: int) -> list[tuple[GenerationRequest, JobSpec, float, float]]:
+        """The jobs of everybody that were completed last, with when they were taken and ended, in seconds since the epoch."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT request, spec, started_at_s, finished_at_s FROM jobs WHERE status = ? AND decision IS NULL"
+                " AND started_at_s IS NOT NULL ORDER BY finished_at_s DESC LIMIT ?",
+                (JobStatus.COMPLETED.value, limit),
+            ).fetchall()
+        return [
+            (
+                GenerationRequest.model_validate_json(row["request"]),
+                JobSpec.model_validate_json(row["spec"]),
+                row["started_at_s"],
+                row["finished_at_s"],
+            )
+            for row in rows
+        ]
 
     def add_asset(self, stored: StoredAsset) -> Asset:
         """Store an upload.
@@ -277,3 +307,9 @@ def _check_waiting(db: sqlite3.Connection, most: int) -> None:
             f"{count} plans wait for a word, and at most {most} may; approve or reject some, or cancel their jobs",
             retry_after_s=60.0,
         )
+
+
+def _room_in(db: sqlite3.Connection) -> float:
+    """Seconds until one of the jobs at work ends, if it is known what they take; they share the machine."""
+    left = left_of_running(db)
+    return max(1.0, min(left) * len(left)) if left else _ROOM_S

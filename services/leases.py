@@ -26,7 +26,7 @@ from vogue.schemas.jobs import ErrorInfo, EventKind, JobStatus, Stage, StoredAss
 from vogue.schemas.requests import JobSpec
 from vogue.schemas.stages import LatentCheckpoint
 
-from .database import OPEN, Database, append_event, connect, end_job, insert_asset, job_row, tell_queue
+from .database import OPEN, QUEUE_ORDER, Database, append_event, connect, end_job, insert_asset, job_row, tell_queue
 from .metrics import QUEUE_SECONDS
 
 __all__ = ["FencedSaver", "JobOver", "Lease", "LeaseLost", "LeaseTable"]
@@ -74,11 +74,12 @@ class LeaseTable:
         self._database = database
 
     def take(self, owner: str, ttl_s: float) -> Lease | None:
-        """Take the oldest job that waits or whose lease ran out."""
+        """Take the next job that waits or whose lease ran out."""
         now = time.time()
         with self._database.transaction(durable=False) as db:
             row = db.execute(
-                "SELECT * FROM jobs WHERE status IN (?, ?) AND lease_until_s < ? ORDER BY number LIMIT 1", (*OPEN, now)
+                f"SELECT * FROM jobs WHERE status IN (?, ?) AND lease_until_s < ? ORDER BY {QUEUE_ORDER} LIMIT 1",
+                (*OPEN, now),
             ).fetchone()
             if row is None:
                 return None

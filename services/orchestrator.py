@@ -35,8 +35,10 @@ from .cache import ActionCache
 from .callers import current_tenant
 from .config import OrchestratorConfig
 from .conversing import SessionService
+from .costing import check_fits
 from .database import Database, new_id
 from .dialing import Dialer, check_url
+from .estimating import Estimator
 from .housekeeping import Housekeeper
 from .jobs import JobStore
 from .keys.admission import Admission
@@ -73,6 +75,7 @@ class OrchestratorService:
         config: OrchestratorConfig,
         limits: TenantLimits | None = None,
         dialer: Dialer | None = None,
+        weight_bytes: int = 4,
     ) -> None:
         self._config = config
         self._preset = preset
@@ -106,6 +109,9 @@ class OrchestratorService:
         self.sessions = SessionService(SessionStore(database), self, ports.codec)
         # The engines' memory lies beside the jobs; here it is only counted.
         self._actions = ActionCache(database.path.with_name("actions.sqlite"), blobs)
+        self._estimator = Estimator(self._jobs, preset, weight_bytes)
+        self._learnt_all = False
+        self._room_bytes: int | None = None
         self._stock = Stock(database, blobs, preset)
         self._signer: Signer | None = None
         self._postman: Postman | None = None
@@ -234,11 +240,23 @@ class OrchestratorService:
             except VogueError as error:
                 raise type(error)(error.message, param=f"visuals.{index}.upload_id") from error
         spec, notices = resolve(request, self._preset, assets, secrets.randbelow(2**31))
+        cost = self._estimator.cost(spec, request)
+        check_fits(cost, await self._room())
         most = (self._config.max_open_jobs, self._config.max_waiting_plans)
-        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, most[0], once, also, most[1])
+        seconds = self._estimator.seconds(cost)
+        job = await asyncio.to_thread(self._jobs.add, request, spec, notices, most[0], once, also, most[1], seconds)
         SUBMITTED.add(task=job.spec.task)
         self._wake.set()
         return job
+
+    async def _room(self) -> int | None:
+        """Memory of the denoiser for one row, asked for once; None while it cannot be told."""
+        if self._room_bytes is None:
+            try:
+                self._room_bytes = await self._ports.denoiser.room_bytes()
+            except VogueError as error:
+                logger.warning("the denoiser does not say how much memory it has: %s", error)
+        return self._room_bytes
 
     def _check_webhook(self, url: str) -> None:
         """Refuse a URL that no message will be sent to. Where its name leads is checked when one is.
@@ -369,6 +387,9 @@ class OrchestratorService:
                 await self._end_overdue()
                 if await self._hand_out_one():
                     continue
+                if not self._learnt_all:
+                    self._learnt_all = True
+                    await asyncio.to_thread(self._estimator.learn)
             except Exception:
                 # A disk that is full now may have room in a moment: jobs wait for that, and not for a restart.
                 logger.exception("no job could be handed out; trying again")
@@ -405,6 +426,7 @@ class OrchestratorService:
             del self._workers[job_id]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("the worker of job %s died", job_id, exc_info=error)
+        self._learnt_all = False
         self._wake.set()
 
 

@@ -17,7 +17,7 @@ from vogue.schemas.errors import EngineError, ServiceError, ServiceOverloaded, V
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
 from vogue.schemas.plan import Plan, PlanDecision, Review
 from vogue.schemas.ports import Sessions
-from vogue.schemas.queries import Idempotency, PageQuery
+from vogue.schemas.queries import Idempotency, PageQuery, WebhookSecret
 from vogue.schemas.recipes import Maker, Replay, ReplayRequest
 from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
 from vogue.schemas.requests import GenerationRequest
@@ -146,6 +146,11 @@ class RemoteDenoiser(Remote):
         """Stop stepping within one step."""
         await self._call("cancel", job_id, session_id=job_id)
 
+    async def room_bytes(self) -> int | None:
+        """Memory for rows beside the weights."""
+        room: int | None = await self._call("room_bytes")
+        return room
+
 
 class RemoteCodec(Remote):
     """`Codec` in another process."""
@@ -245,6 +250,11 @@ class RemoteOrchestrator(OwnersRemote):
         """How often each operation was computed, and how often looked up."""
         counts: builtins.list[ActionCount] = await self._call("counts")
         return counts
+
+    async def webhook_secret(self) -> WebhookSecret:
+        """What the caller checks signatures of its webhooks with."""
+        secret: WebhookSecret = await self._call("webhook_secret")
+        return secret
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:
         """Probe a stored file and give its owner an id for it."""

@@ -72,7 +72,7 @@ class Turns:
 
     def __init__(self, max_rows: int, max_bytes: int | None = None) -> None:
         self._max_rows = max_rows
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._charged: dict[Hashable, float] = {}
         self._narrowed: dict[Hashable, int] = {}
         self._now = 0.0
@@ -110,7 +110,7 @@ class Turns:
         rows = num_bytes = 0
         for job in jobs:
             rows, num_bytes = rows + job.rows, num_bytes + job.num_bytes
-            if chosen and (rows > most or (self._max_bytes is not None and num_bytes > self._max_bytes)):
+            if chosen and (rows > most or (self.max_bytes is not None and num_bytes > self.max_bytes)):
                 break
             chosen.append(job)
         return chosen

@@ -187,6 +187,9 @@ class LosesJobs:
                 raise JobNotFound("who?")
             yield event
 
+    async def room_bytes(self) -> int | None:
+        return None
+
     async def cancel(self, job_id: str) -> None:
         await self._inner.cancel(job_id)
 

@@ -39,6 +39,9 @@ class Stuck:
         yield DenoiseEvent(job_id=job_id, seq=1, kind="step", steps_done=1, steps_total=4)
         await asyncio.Event().wait()
 
+    async def room_bytes(self) -> int | None:
+        return None
+
     async def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)
 

@@ -44,6 +44,9 @@ class Gate:
                 await self.open.wait()
             yield event
 
+    async def room_bytes(self) -> int | None:
+        return None
+
     async def cancel(self, job_id: str) -> None:
         await self._inner.cancel(job_id)
 

@@ -1,0 +1,231 @@
+"""A real browser before a real server: the gateway and the orchestrator as they are, a real codec, and fakes for the networks."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+import uvicorn
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from vogue.schemas.ports import Denoiser
+from vogue.schemas.presets import get_preset
+from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
+from vogue.services.codec import CodecService
+from vogue.services.config import AppConfig, OrchestratorConfig
+from vogue.services.database import Database
+from vogue.services.fakes import fake_ports
+from vogue.services.gateway import build_http
+from vogue.services.orchestrator import OrchestratorService
+from vogue.services.workplace import Workplace
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE_MS = 90_000
+"""How long to wait for what must come; a busy machine needs it, a good run does not."""
+
+
+@dataclass
+class Gate:
+    """A door that every job passes after its second step, where it can also be cancelled."""
+
+    opened: threading.Event = field(default_factory=threading.Event)
+
+    def close(self) -> None:
+        self.opened.clear()
+
+    def open(self) -> None:
+        self.opened.set()
+
+
+class GatedDenoiser:
+    """A denoiser whose events stop at the gate."""
+
+    def __init__(self, inner: Denoiser, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+        self._cancelled: set[str] = set()
+
+    async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
+        await self._inner.start(job, resume_from)
+
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
+        async for event in self._inner.events(job_id, after):
+            yield event
+            if event.kind != "step" or event.steps_done != 2:
+                continue
+            while not self._gate.opened.is_set():
+                if job_id in self._cancelled:
+                    yield event.model_copy(update={"kind": "cancelled"})
+                    return
+                await asyncio.sleep(0.01)
+
+    async def room_bytes(self) -> int | None:
+        return None
+
+    async def cancel(self, job_id: str) -> None:
+        self._cancelled.add(job_id)
+        await self._inner.cancel(job_id)
+
+
+@dataclass
+class LiveStudio:
+    """Where it listens, and what the tests hold."""
+
+    url: str
+    gate: Gate
+
+    def api(self, path: str) -> dict[str, Any]:
+        """What the server says, past the page."""
+        answer = httpx.get(f"{self.url}/v1/{path}", timeout=30)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@dataclass
+class Visit:
+    """What somebody does in every conversation."""
+
+    page: Page
+    studio: LiveStudio
+
+    def say(self, words: str) -> None:
+        """Type and send."""
+        box = self.page.get_by_role("textbox", name="Instruction")
+        box.fill(words)
+        # Files may still be on their way up.
+        expect(self.page.get_by_role("button", name="Send")).to_be_enabled()
+        box.press("Enter")
+
+    def result(self, number: int) -> Locator:
+        """The picture of a turn's result in the conversation."""
+        return self.page.get_by_role("button", name=f"Show the result of turn {number},")
+
+    def session(self) -> dict[str, Any]:
+        """The open conversation as the server has it."""
+        address = parse_qs(self.page.url.partition("#")[2])
+        return self.studio.api(f"sessions/{address['session'][0]}")
+
+
+async def _ready() -> dict[str, bool]:
+    return {"everything": True}
+
+
+async def _serve(state_dir: Path, listening: socket.socket, gate: Gate, stop: asyncio.Event) -> None:
+    place = Workplace(AppConfig(preset="tiny", state_dir=state_dir))
+    preset = get_preset("tiny").model_copy(update={"can_plan": True, "can_review": True})
+    ports = fake_ports(preset, place.blobs)
+    inner = ports.denoiser
+    ports = replace(ports, codec=CodecService.load(place), denoiser=GatedDenoiser(inner, gate))
+    orchestrator = OrchestratorService(
+        Database(state_dir / "jobs.sqlite"), place.blobs, ports, preset, OrchestratorConfig(max_running_jobs=4)
+    )
+    await orchestrator.start()
+    app = build_http(orchestrator, _ready, place.blobs, preset)
+    config = uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    await stop.wait()
+    server.should_exit = True
+    await serving
+    gate.open()
+    await orchestrator.close()
+    await inner.close()  # type: ignore[attr-defined]
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStudio]:
+    """A server for all tests of the page."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    gate, stop = Gate(), asyncio.Event()
+    gate.open()
+    loop = asyncio.new_event_loop()
+    work = _serve(tmp_path_factory.mktemp("studio"), listening, gate, stop)
+    thread = threading.Thread(target=loop.run_until_complete, args=(work,))
+    thread.start()
+    yield LiveStudio(f"http://127.0.0.1:{listening.getsockname()[1]}", gate)
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+    loop.close()
+    listening.close()
+
+
+@pytest.fixture(scope="session")
+def browser(require: Callable[[bool, str], None]) -> Iterator[Browser]:
+    """Headless Chromium."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    require(found is not None, "there is no chromium on PATH (Debian: apt-get install chromium)")
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=found, args=list(FLAGS), headless=True)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser: Browser, studio: LiveStudio) -> Iterator[Page]:
+    """The studio in a fresh profile. A script error, a refused resource or a page of another host fails the test."""
+    studio.gate.open()
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE_MS)
+    opened = context.new_page()
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(f"a script failed: {error}"))
+    opened.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+    opened.on("request", lambda sent: None if _is_own(sent.url, studio.url) else faults.append(f"asked for {sent.url}"))
+    opened.goto(f"{studio.url}/studio")
+    yield opened
+    studio.gate.open()
+    context.close()
+    assert not faults, "\n".join(faults)
+
+
+def _is_own(url: str, own: str) -> bool:
+    return url.startswith((f"{own}/", f"blob:{own}/"))
+
+
+@pytest.fixture
+def visit(page: Page, studio: LiveStudio) -> Visit:
+    """A conversation to be had."""
+    return Visit(page, studio)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A small picture: a yellow square on brown."""
+    made = Image.new("RGB", (32, 32), (90, 60, 30))
+    made.paste((250, 220, 40), (4, 8, 16, 20))
+    made.save(tmp_path / "square.png")
+    return tmp_path / "square.png"
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Five frames of a square on its way."""
+    frames = [Image.new("RGB", (32, 32), (90, 60, 30)) for _ in range(5)]
+    for index, frame in enumerate(frames):
+        frame.paste((250, 220, 40), (4 * index, 8, 4 * index + 12, 20))
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:], duration=125)
+    return tmp_path / "moving.gif"
