@@ -39,6 +39,7 @@ def build(args: dict[str, Any] | AppConfig) -> Application:
         update={
             "state_dir": config.state_dir.expanduser().resolve(),
             "weights_dir": config.weights_dir.expanduser().resolve() if config.weights_dir is not None else None,
+            "jobs": config.jobs.model_copy(update={"webhooks": config.jobs.webhooks.at_home()}),
             "engine_dir": config.engine_dir.expanduser().resolve() if config.engine_dir is not None else None,
             "logs": config.logs.model_copy(
                 update={"folder": config.logs.folder.expanduser().resolve() if config.logs.folder is not None else None}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from sqlite3 import Connection
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from vogue.schemas.config import Role
 from vogue.schemas.errors import RequestInvalid, TagUnresolved, TurnConflict
 from vogue.schemas.jobs import Asset, Job, StoredAsset
 from vogue.schemas.ports import Codec
+from vogue.schemas.queries import Idempotency
 from vogue.schemas.references import Artifact, MediaKind, TensorRef
 from vogue.schemas.referring import Given, Known, refer
 from vogue.schemas.requests import GenerationRequest, VisualInput
@@ -45,8 +46,14 @@ class Jobs(Protocol):
     """What sessions need of the orchestrator."""
 
     async def submit(
-        self, request: GenerationRequest, *, also: Callable[[Connection, str], None] | None = None
+        self,
+        request: GenerationRequest,
+        once: Idempotency | None = None,
+        *,
+        also: Callable[[Connection, str], None] | None = None,
     ) -> Job: ...
+
+    async def submitted(self, once: Idempotency) -> Job | None: ...
 
     async def cancel(self, job_id: str) -> Job: ...
 
@@ -75,13 +82,33 @@ class SessionService:
             raise RequestInvalid(f"limit is {limit}; ask for 1 to 200 sessions", param="limit")
         return await asyncio.to_thread(self._store.newest, limit, before)
 
-    async def turn(self, session_id: str, request: TurnRequest) -> Turn:
-        """Work out what the instruction looks at, and submit it as the next turn.
+    async def delete(self, session_id: str) -> None:
+        """Forget a session and its turns, but not what they made."""
+        await asyncio.to_thread(self._store.delete, session_id)
+
+    async def turn(self, session_id: str, request: TurnRequest, once: Idempotency | None = None) -> Turn:
+        """Work out what the instruction looks at, and submit it as the next turn. What came `once` is not done again.
 
         Raises:
             TagUnresolved: the instruction speaks of something that is not there, or unclearly.
             TurnConflict: the head's turn is still at work, or another turn came first.
+            IdempotencyConflict: the key belongs to another request.
         """
+        return await self._once(session_id, once, lambda: self._next(session_id, request, once))
+
+    async def _once(self, session_id: str, once: Idempotency | None, take: Callable[[], Awaitable[Turn]]) -> Turn:
+        """A turn, or the one that came under its key before, maybe in this very moment."""
+        if once is None:
+            return await take()
+        if (first := await self._jobs.submitted(once)) is None:
+            try:
+                return await take()
+            except TurnConflict:
+                if (first := await self._jobs.submitted(once)) is None:
+                    raise
+        return await asyncio.to_thread(self._store.turn_of, session_id, first.id)
+
+    async def _next(self, session_id: str, request: TurnRequest, once: Idempotency | None) -> Turn:
         session, revision = await asyncio.to_thread(self._store.snapshot, session_id)
         _check_head(session, request.expected_head)
         parent = request.parent if request.parent is not None else session.head
@@ -104,10 +131,15 @@ class SessionService:
         visuals = tuple(VisualInput(tag=one.called, role=one.role, upload_id=one.asset_id) for one in inputs)
         wanted = request.outside().model_copy(update={"instruction": found.instruction, "visuals": visuals})
         draft = TurnDraft(session_id, revision, parent or None, request.instruction, inputs, brought)
-        return await self._submit(draft, wanted)
+        return await self._submit(draft, wanted, once)
 
-    async def replay(self, session_id: str, number: int, request: ReplayTurnRequest) -> Turn:
-        """Do a turn again beside itself, with another seed; everything else stays."""
+    async def replay(
+        self, session_id: str, number: int, request: ReplayTurnRequest, once: Idempotency | None = None
+    ) -> Turn:
+        """Do a turn again beside itself, with another seed; everything else stays. What came `once` is not done again."""
+        return await self._once(session_id, once, lambda: self._again(session_id, number, request, once))
+
+    async def _again(self, session_id: str, number: int, request: ReplayTurnRequest, once: Idempotency | None) -> Turn:
         session, revision = await asyncio.to_thread(self._store.snapshot, session_id)
         _check_head(session, None)
         turn = require_turn(session, number, "turn")
@@ -116,7 +148,7 @@ class SessionService:
         seed = request.seed if request.seed is not None else secrets.randbelow(2**31)
         wanted = turn.job.request.model_copy(update={"seed": seed})
         draft = TurnDraft(session_id, revision, turn.parent, turn.instruction, turn.inputs, {}, number)
-        return await self._submit(draft, wanted)
+        return await self._submit(draft, wanted, once)
 
     async def undo(self, session_id: str, expected_head: int | None = None) -> Session:
         """Move the head to its parent. The turn stays in the tree; one at work is cancelled."""
@@ -149,8 +181,8 @@ class SessionService:
         )
         return comparison, seen.picture if seen is not None else None
 
-    async def _submit(self, draft: TurnDraft, wanted: GenerationRequest) -> Turn:
-        job = await self._jobs.submit(wanted, also=lambda db, job_id: self._store.append(db, draft, job_id))
+    async def _submit(self, draft: TurnDraft, wanted: GenerationRequest, once: Idempotency | None) -> Turn:
+        job = await self._jobs.submit(wanted, once, also=lambda db, job_id: self._store.append(db, draft, job_id))
         return await asyncio.to_thread(self._store.turn_of, draft.session_id, job.id)
 
     async def _bring(

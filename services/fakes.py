@@ -284,7 +284,10 @@ class FakeCodec:
 
     async def sheet(self, original: Artifact) -> Artifact:
         """All frames in a grid, at their own size."""
-        return self._blobs.put(netpbm(grid(self._frames(original))[None]), "image/x-portable-pixmap")
+        frames = self._frames(original)
+        if len(frames) == 1:
+            raise MediaUnreadable("the file is a still picture, not a video")
+        return self._blobs.put(netpbm(grid(frames)[None]), "image/x-portable-pixmap")
 
     async def maker(self) -> Maker:
         """A fake."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -18,7 +17,6 @@ from vogue.schemas.errors import PlanConflict, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent
 from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.ports import Orchestrator
-from vogue.schemas.queries import Idempotency
 from vogue.schemas.requests import GenerationRequest
 
 from .blobs import BlobStore
@@ -26,13 +24,16 @@ from .config import KeysConfig
 from .delivery import deliver
 from .doors import add_doors
 from .exposition import RequestCounter, serve_metrics
+from .fetching import Fetcher
 from .http_errors import ERROR_RESPONSES, BoundedBody, answer_errors, describe_errors
 from .keys.account import serve_account
 from .keys.guard import KeyGuard
 from .openai import COUNTED_HERE, Office, serve_openai
 from .origins import OriginGuard
+from .outbound_http import serve_outbound
 from .session_http import serve_replays, serve_sessions
 from .studio import serve_studio
+from .submissions import once_of
 from .uploads import receive_upload
 
 __all__ = ["Readiness", "build_http"]
@@ -74,6 +75,7 @@ def build_http(
     hosts: Sequence[str] = (),
     media_retention_s: float | None = None,
     keys: KeysConfig = _NO_KEYS,
+    fetcher: Fetcher | None = None,
 ) -> FastAPI:
     """The application: errors first, then jobs, assets, health, and the doors that other rooms add.
 
@@ -81,6 +83,7 @@ def build_http(
         hosts: names under which it is reached beside this machine's own; requests for any other are refused.
         media_retention_s: at what age finished jobs and uploads are deleted, so that answers can say when.
         keys: whether keys are asked for, and which sites' pages may send them.
+        fetcher: fetches inputs that are named by URL; without it they are refused.
     """
     app = FastAPI(title="VOGUE", version="1", docs_url=None, redoc_url=None, responses=ERROR_RESPONSES)
     describe_errors(app)
@@ -97,10 +100,11 @@ def build_http(
     serve_sessions(app, orchestrator.sessions, blobs)
     serve_replays(app, orchestrator)
     serve_account(app, orchestrator)
+    serve_outbound(app, orchestrator, fetcher)
     _serve_health(app, readiness)
     serve_metrics(app)
     serve_studio(app)
-    serve_openai(app, Office(orchestrator, blobs, preset, media_retention_s))
+    serve_openai(app, Office(orchestrator, blobs, preset, media_retention_s, fetcher))
     add_doors(app, hosts)
     return app
 
@@ -111,10 +115,7 @@ def _serve_jobs(app: FastAPI, orchestrator: Orchestrator) -> None:
         request: GenerationRequest, idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None
     ) -> Job:
         """Check, store and queue a job; the same request under the same `Idempotency-Key` gives the first one."""
-        if idempotency_key is None:
-            return await orchestrator.submit(request)
-        said = hashlib.sha256(f"POST /v1/jobs\0{request.model_dump_json()}".encode()).hexdigest()
-        return await orchestrator.submit(request, Idempotency(key=idempotency_key, fingerprint=said))
+        return await orchestrator.submit(request, once_of(idempotency_key, "POST /v1/jobs", request))
 
     @app.delete("/v1/jobs/{job_id}")
     async def delete(job_id: str) -> dict[str, Any]:

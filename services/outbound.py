@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, IPvAnyNetwork, PositiveFloat, PositiveInt, StringConstraints
 
@@ -51,3 +51,8 @@ class WebhookConfig(OutboundConfig):
     """Before the second attempt. Each further delay is three times as long, up to `max_delay_s`."""
     max_delay_s: PositiveFloat = 21_600.0
     max_at_once: PositiveInt = 8
+
+    def at_home(self) -> Self:
+        """The same with a path that means the same place from every folder."""
+        path = self.secret_file.expanduser().resolve() if self.secret_file is not None else None
+        return self.model_copy(update={"secret_file": path})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 
+from vogue.schemas.queries import Idempotency
 from vogue.schemas.references import Artifact, TensorRef
 from vogue.schemas.sessions import (
     Comparison,
@@ -39,13 +40,19 @@ class SessionCalls:
         """See `Sessions.list`."""
         return await self._sessions.list(limit, before)
 
-    async def session_turn(self, session_id: str, request: TurnRequest) -> Turn:
-        """See `Sessions.turn`."""
-        return await self._sessions.turn(session_id, request)
+    async def session_delete(self, session_id: str) -> None:
+        """See `Sessions.delete`."""
+        await self._sessions.delete(session_id)
 
-    async def session_replay(self, session_id: str, number: int, request: ReplayTurnRequest) -> Turn:
+    async def session_turn(self, session_id: str, request: TurnRequest, once: Idempotency | None) -> Turn:
+        """See `Sessions.turn`."""
+        return await self._sessions.turn(session_id, request, once)
+
+    async def session_replay(
+        self, session_id: str, number: int, request: ReplayTurnRequest, once: Idempotency | None
+    ) -> Turn:
         """See `Sessions.replay`."""
-        return await self._sessions.replay(session_id, number, request)
+        return await self._sessions.replay(session_id, number, request, once)
 
     async def session_undo(self, session_id: str, expected_head: int | None) -> Session:
         """See `Sessions.undo`."""
@@ -82,14 +89,20 @@ class RemoteSessions(OwnersRemote):
         found: builtins.list[SessionSummary] = await self._call("session_list", limit, before)
         return found
 
-    async def turn(self, session_id: str, request: TurnRequest) -> Turn:
+    async def delete(self, session_id: str) -> None:
+        """Forget a session."""
+        await self._call("session_delete", session_id)
+
+    async def turn(self, session_id: str, request: TurnRequest, once: Idempotency | None = None) -> Turn:
         """Submit the next turn."""
-        turn: Turn = await self._call("session_turn", session_id, request)
+        turn: Turn = await self._call("session_turn", session_id, request, once)
         return turn
 
-    async def replay(self, session_id: str, number: int, request: ReplayTurnRequest) -> Turn:
+    async def replay(
+        self, session_id: str, number: int, request: ReplayTurnRequest, once: Idempotency | None = None
+    ) -> Turn:
         """Do a turn again with another seed."""
-        turn: Turn = await self._call("session_replay", session_id, number, request)
+        turn: Turn = await self._call("session_replay", session_id, number, request, once)
         return turn
 
     async def undo(self, session_id: str, expected_head: int | None = None) -> Session:

@@ -16,7 +16,7 @@ from vogue.schemas.jobs import JobStatus, StoredAsset
 from .callers import own
 from .database import Database, asset_row, job_row, stored_asset
 
-__all__ = ["Removal", "forget_progress"]
+__all__ = ["Removal", "forget_progress", "forget_session"]
 
 _FINAL = tuple(status.value for status in JobStatus if status.final)
 _IS_FINAL = f"status IN ({', '.join('?' * len(_FINAL))})"
@@ -66,7 +66,7 @@ class Removal:
                     num_files += 1
             sessions = db.execute(f"SELECT id FROM sessions WHERE {mine}", tenant).fetchall()
             for row in sessions:
-                _forget_session(db, row["id"])
+                forget_session(db, row["id"])
             left = db.execute(f"SELECT id FROM jobs WHERE NOT {_IS_FINAL} AND {mine}", (*_FINAL, *tenant)).fetchall()
         unfinished = tuple(row["id"] for row in left)
         return MediaDeletion(
@@ -97,7 +97,7 @@ class Removal:
                 (before_s,),
             ).fetchall()
             for row in rows:
-                _forget_session(db, row["id"])
+                forget_session(db, row["id"])
 
     def expired(self, before_s: float) -> tuple[list[str], list[str]]:
         """Jobs that were over, and uploads that came, before a time in seconds since the epoch: their ids."""
@@ -137,7 +137,8 @@ def _forget_asset(db: sqlite3.Connection, asset_id: str) -> set[str]:
     return _digests([stored_asset(row)])
 
 
-def _forget_session(db: sqlite3.Connection, session_id: str) -> None:
+def forget_session(db: sqlite3.Connection, session_id: str) -> None:
+    """Delete the rows of a session."""
     for table, column in (("turns", "session_id"), ("session_assets", "session_id"), ("sessions", "id")):
         db.execute(f"DELETE FROM {table} WHERE {column} = ?", (session_id,))
 

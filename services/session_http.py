@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import FileResponse
 
 from vogue.schemas.errors import RequestInvalid
@@ -23,10 +23,12 @@ from vogue.schemas.sessions import (
 
 from .blobs import BlobStore
 from .sessions import require_turn
+from .submissions import once_of
 
 __all__ = ["serve_replays", "serve_sessions"]
 
 _Number = Annotated[int, Query(ge=1)]
+_Key = Annotated[str | None, Header(min_length=1, max_length=255)]
 
 
 def serve_replays(app: FastAPI, orchestrator: Orchestrator) -> None:
@@ -72,10 +74,17 @@ def serve_sessions(app: FastAPI, sessions: Sessions, blobs: BlobStore) -> None:
         """The tree of turns, the head, and what each asset is called."""
         return await sessions.get(session_id)
 
+    @app.delete("/v1/sessions/{session_id}")
+    async def delete_session(session_id: str) -> dict[str, Any]:
+        """Forget a conversation. Its jobs, and what they made, stay until they are deleted or too old."""
+        await sessions.delete(session_id)
+        return {"id": session_id, "object": "session", "deleted": True}
+
     @app.post("/v1/sessions/{session_id}/turns", status_code=201)
-    async def take_turn(session_id: str, request: TurnRequest) -> Turn:
-        """The next turn: one job, which edits what the instruction refers to."""
-        return await sessions.turn(session_id, request)
+    async def take_turn(session_id: str, request: TurnRequest, idempotency_key: _Key = None) -> Turn:
+        """The next turn: one job, which edits what the instruction refers to. Under an `Idempotency-Key` it is taken once."""
+        once = once_of(idempotency_key, f"POST /v1/sessions/{session_id}/turns", request)
+        return await sessions.turn(session_id, request, once)
 
     @app.get("/v1/sessions/{session_id}/turns/{number}")
     async def get_turn(session_id: str, number: int) -> Turn:
@@ -83,9 +92,13 @@ def serve_sessions(app: FastAPI, sessions: Sessions, blobs: BlobStore) -> None:
         return require_turn(await sessions.get(session_id), number, "number")
 
     @app.post("/v1/sessions/{session_id}/turns/{number}/replay", status_code=201)
-    async def replay_turn(session_id: str, number: int, request: ReplayTurnRequest | None = None) -> Turn:
-        """The same turn with another seed."""
-        return await sessions.replay(session_id, number, request or ReplayTurnRequest())
+    async def replay_turn(
+        session_id: str, number: int, request: ReplayTurnRequest | None = None, idempotency_key: _Key = None
+    ) -> Turn:
+        """The same turn with another seed. Under an `Idempotency-Key` it is done once."""
+        wanted = request or ReplayTurnRequest()
+        once = once_of(idempotency_key, f"POST /v1/sessions/{session_id}/turns/{number}/replay", wanted)
+        return await sessions.replay(session_id, number, wanted, once)
 
     @app.post("/v1/sessions/{session_id}/undo")
     async def undo_turn(session_id: str, request: UndoRequest | None = None) -> Session:

@@ -18,6 +18,7 @@ from vogue.schemas.sessions import Session, SessionSummary, TaggedAsset, Turn, T
 
 from .callers import current_tenant, own
 from .database import Database, load_job, new_id, stored_asset
+from .removal import forget_session
 
 __all__ = ["SessionStore", "TurnDraft"]
 
@@ -89,6 +90,21 @@ class SessionStore:
             )
             for row in rows
         ]
+
+    def delete(self, session_id: str) -> None:
+        """Forget a session and its turns. Their jobs and what they made stay, and go as other jobs do.
+
+        Raises:
+            SessionNotFound: there is none of that id.
+            TurnConflict: a turn is still at work.
+        """
+        with self._database.transaction() as db:
+            session = _load(db, session_id)
+            if (busy := next(filter(is_open, session.turns), None)) is not None:
+                raise TurnConflict(
+                    f"turn {busy.number} of session {session_id} is still at work (job {busy.job_id}): wait for it, or cancel it"
+                )
+            forget_session(db, session_id)
 
     def append(self, db: sqlite3.Connection, draft: TurnDraft, job_id: str) -> None:
         """Add a turn and make it the head, in the transaction that stores its job.

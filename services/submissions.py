@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Collection
 
+from vogue.schemas.base import Message
 from vogue.schemas.errors import AssetNotFound, IdempotencyConflict
 from vogue.schemas.queries import Idempotency
 
 from .callers import current_tenant
 from .database import asset_row
 
-__all__ = ["check_assets", "first_job", "remember"]
+__all__ = ["check_assets", "first_job", "once_of", "remember"]
+
+
+def once_of(key: str | None, asked: str, request: Message) -> Idempotency | None:
+    """What an `Idempotency-Key` says, if there is one: that this request, which `asked` for this, may come twice."""
+    if key is None:
+        return None
+    said = f"{asked}\0{request.model_dump_json()}".encode()
+    return Idempotency(key=key, fingerprint=hashlib.sha256(said).hexdigest())
 
 
 def first_job(db: sqlite3.Connection, once: Idempotency) -> str | None:

@@ -154,3 +154,29 @@ async def test_two_results_side_by_side(implementation: Any) -> None:
 async def test_who_makes_the_pixels(implementation: Any) -> None:
     maker = await implementation.ports.codec.maker()
     assert maker == await implementation.ports.codec.maker() and maker.preset == implementation.preset.name
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(2, 2, 1), (5, 3, 2), (9, 3, 3)])
+async def test_a_sheet_shows_the_frames_of_a_clip_in_reading_order(
+    implementation: Any, count: int, columns: int, rows: int
+) -> None:
+    codec, side = implementation.ports.codec, SIDE
+    original = _original(implementation, _frames(count))
+    sheet = await codec.sheet(original)
+    assert sheet.media_type.startswith("image/") and await codec.sheet(original) == sheet
+    facts = await codec.probe(ProbeRequest(original=sheet, filename="sheet"))
+    assert (facts.kind, facts.height_px, facts.width_px) == (MediaKind.IMAGE, rows * side, columns * side)
+    visual = VisualInput(tag="image1", role=Role.SOURCE, upload_id="asset_0123456789abcdef")
+    request = PrepareRequest(visual=visual, original=sheet, height_px=side, width_px=side, max_frames=1)
+    picture = implementation.blobs.get_tensor((await codec.prepare(request)).frames)[0].astype(int)
+    shown = picture.reshape(rows, side, columns, side, 3).transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 3)
+    # A GIF has a palette, so colours may be a little off.
+    np.testing.assert_allclose(shown[:count], _frames(count), atol=24)
+    assert not shown[count:].any(), "what is left over is black"
+
+
+async def test_a_sheet_of_what_is_no_clip_is_a_typed_error(implementation: Any) -> None:
+    nothing = implementation.blobs.put(b"no clip at all", "video/mp4")
+    for original in (nothing, _original(implementation, _frames(1))):
+        with pytest.raises(MediaUnreadable):
+            await implementation.ports.codec.sheet(original)

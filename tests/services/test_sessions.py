@@ -13,6 +13,7 @@ import pytest
 from vogue.schemas.config import Role, Task
 from vogue.schemas.errors import RequestInvalid, SessionNotFound, TagUnresolved, TurnConflict, TurnNotFound
 from vogue.schemas.jobs import JobStatus
+from vogue.schemas.queries import Idempotency
 from vogue.schemas.sessions import HeadRequest, ReplayTurnRequest, Session, SessionRequest, Turn, TurnInput, TurnRequest
 from vogue.services.fakes import netpbm, read_netpbm
 
@@ -210,3 +211,54 @@ async def test_unknown_sessions(house: Any) -> None:
         await house.orchestrator.sessions.get("session_none")
     with pytest.raises(SessionNotFound):
         await house.orchestrator.sessions.turn("session_none", TurnRequest(instruction="x"))
+
+
+async def test_a_turn_under_a_key_is_taken_once(house: Any, client: httpx.AsyncClient) -> None:
+    session = await begin(house)
+    path, key = f"/v1/sessions/{session.id}/turns", {"idempotency-key": "k"}
+    asked = {"instruction": "a red star", "seed": 1}
+    turns = [await client.post(path, json=asked, headers=key) for _ in range(2)]
+    assert [turn.status_code for turn in turns] == [201, 201], "also while the first is at work"
+    assert turns[0].json()["job_id"] == turns[1].json()["job_id"]
+    other = await client.post(path, json=asked | {"seed": 2}, headers=key)
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
+    await house.finish(turns[0].json()["job_id"])
+    replays = [
+        await client.post(f"{path}/1/replay", json={"seed": 5}, headers=key | {"idempotency-key": "r"}) for _ in "ab"
+    ]
+    assert [replay.json()["number"] for replay in replays] == [2, 2]
+    await house.finish(replays[0].json()["job_id"])
+    elsewhere = await begin(house)
+    again = await client.post(f"/v1/sessions/{elsewhere.id}/turns", json=asked, headers=key)
+    assert again.json()["error"]["code"] == "idempotency_conflict"
+
+
+async def test_a_turn_that_came_in_the_same_moment_is_no_conflict(house: Any) -> None:
+    session = await begin(house)
+    sessions, once = house.orchestrator.sessions, Idempotency(key="k", fingerprint="a" * 64)
+    both = await asyncio.gather(
+        *(sessions.turn(session.id, TurnRequest(instruction="a red star"), once) for _ in range(2))
+    )
+    assert both[0].job_id == both[1].job_id and len((await sessions.get(session.id)).turns) == 1
+    await house.finish(both[0].job_id)
+
+
+async def test_a_deleted_session_leaves_its_jobs_and_their_media(house: Any, client: httpx.AsyncClient) -> None:
+    session = await begin(house)
+    turn = await say(house, session, "a red star", inputs=(TurnInput(upload_id=await upload(house)),))
+    with house.orchestrator._database.transaction() as db:
+        db.execute("UPDATE jobs SET status = 'waiting'")
+    kept = await begin(house)
+    refused = await client.delete(f"/v1/sessions/{session.id}")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "turn_conflict")
+    assert turn.job_id in refused.text
+    with house.orchestrator._database.transaction() as db:
+        db.execute("UPDATE jobs SET status = 'completed'")
+    assert (await client.delete(f"/v1/sessions/{session.id}")).json()["deleted"] is True
+    assert (await client.get(f"/v1/sessions/{session.id}")).json()["error"]["code"] == "session_not_found"
+    assert (await client.delete(f"/v1/sessions/{session.id}")).status_code == 404
+    assert [one["id"] for one in (await client.get("/v1/sessions")).json()["data"]] == [kept.id]
+    assert (await house.orchestrator.get(turn.job_id)).assets
+    with house.orchestrator._database.reading() as db:
+        for table in ("turns", "session_assets"):
+            assert db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] == 0

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +19,7 @@ from vogue.schemas.errors import LimitExceeded, RequestInvalid, ShapeUnsupported
 from vogue.schemas.presets import PRESETS, get_preset
 from vogue.services.blobs import BlobStore
 from vogue.services.forms import FormLimits, FormRules, receive_form
+from vogue.services.openai.bodies import MAX_TEXT_BYTES, read_body
 from vogue.services.openai.fields import frames_of, nest, parse_size, seconds_of
 from vogue.services.openai.references import DataUrl, KnownId, WebUrl, parse_reference
 
@@ -246,3 +251,54 @@ async def test_forms_beyond_their_limits(tmp_path: Any, body: bytes, error: type
     with pytest.raises(error, match=message):
         await _form(blobs, body + end, 64)
     assert list(blobs.scratch.iterdir()) == []
+
+
+def _request(body: bytes) -> Request:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", b"application/json"), (b"host", HOST.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/v1/videos", "headers": headers, "query_string": b""}
+    return Request(scope, receive)
+
+
+async def test_bodies_are_parsed_beside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    for name in ("loads", "dumps"):
+        work = getattr(json, name)
+
+        def noting(*args: Any, work: Any = work, **named: Any) -> Any:
+            threads.add(threading.get_ident())
+            return work(*args, **named)
+
+        monkeypatch.setattr(json, name, noting)
+    blobs = BlobStore(tmp_path)
+    one, other, third = [
+        await read_body(_request(body), blobs, 1000)
+        for body in (b'{"a": 1, "b": [2]}', b'{"b":[2],"a":1}', b'{"b":[3],"a":1}')
+    ]
+    assert one.values == {"a": 1, "b": [2]} and one.fingerprint == other.fingerprint != third.fingerprint
+    assert threads and threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"a": [' + b"1," * 250_000 + b"1]}", "more than 200000 values"),
+        (b'{"a": ' + b"[" * 250_000 + b"]" * 250_000 + b"}", "more than 200000 values"),
+        (b'{"a": "' + rb"\u0041" * 1_000_001 + b'"}', "more than 1000000 escapes"),
+        (b'{"a": "' + b"A" * MAX_TEXT_BYTES + b'"}', "larger than"),
+    ],
+)
+async def test_bodies_that_take_long_to_parse_are_refused_unparsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, why: str
+) -> None:
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(LimitExceeded, match=why):
+        await read_body(_request(body), BlobStore(tmp_path), 1000)
+
+
+async def test_a_long_data_url_is_taken(tmp_path: Path) -> None:
+    text = "data:image/png;base64," + "iVBORw0KGgo/" * 900_000
+    body = await read_body(_request(json.dumps({"url": text}).replace("/", r"\/").encode()), BlobStore(tmp_path), 1000)
+    assert body.values == {"url": text}
