@@ -198,7 +198,7 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ServiceError(
-                f"port {port} of {host} cannot be used ({error.strerror}); choose another --port"
+                f"port {port} cannot be used on {host} ({error.strerror}); choose another --port"
             ) from error
 
 
