@@ -79,6 +79,14 @@ def backend_of(spec: EngineSpec) -> Backend:
             from .backends import on_torch
 
             return on_torch
+        case "onnxruntime":
+            from .backends import on_onnxruntime
+
+            return on_onnxruntime
+        case "tensorrt":
+            from .backends import on_tensorrt
+
+            return on_tensorrt
         case _:
             raise EngineNotBuilt(f"the engine {spec.kind!r} is not part of this version; choose torch")
 
