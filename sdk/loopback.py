@@ -39,7 +39,7 @@ def listening(handle: Handle) -> Iterator[str]:
             except (httpx.TransportError, OSError):
                 self.close_connection = True
 
-        do_GET = do_POST = _answer
+        do_GET = do_POST = do_DELETE = _answer
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Bridge)
     server.daemon_threads = True
