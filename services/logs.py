@@ -119,6 +119,27 @@ class TextFormatter(JsonFormatter):
         return "\n".join(lines)
 
 
+class Wordless(logging.Filter):
+    """Lets records of other libraries pass, but tells their exceptions as ours are told: class and place, without words.
+
+    Serve logs whatever a replica raises, uvicorn what an application does, asyncio what a task nobody waits for does.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always true."""
+        if record.exc_info and record.exc_info[1] is not None:
+            lines = []
+            for error in _errors(record.exc_info[1]):
+                lines.append(f"{error['type']}{': ' + error['message'] if 'message' in error else ''}")
+                lines += [f"  {place}" for place in error["where"]]
+            record.exc_info, record.exc_text = None, "\n".join(lines)
+        return True
+
+
+_OTHERS = ("ray.serve", "uvicorn.error", "asyncio")
+_WORDLESS = Wordless()
+
+
 def set_up_logs(service: str, config: LogConfig) -> None:
     """Send what this process logs where the settings say: to standard error, and into a file if a folder is named."""
     formatter = (JsonFormatter if config.format == "json" else TextFormatter)(service)
@@ -134,5 +155,7 @@ def set_up_logs(service: str, config: LogConfig) -> None:
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
+    for other in _OTHERS:
+        logging.getLogger(other).addFilter(_WORDLESS)  # which adds it once
     root.setLevel(config.level)
     root.propagate = False
