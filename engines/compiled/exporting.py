@@ -187,16 +187,27 @@ def _load(site: Site, network: Network, dtype: torch.dtype) -> MMDiT | LoadedVAE
     return load_vae(site.weights, site.preset.vae, "cpu", dtype)
 
 
+_SHAPING = (
+    "models/blocks.py",
+    "models/embeddings.py",
+    "models/hunyuan_vae.py",
+    "models/mmdit.py",
+    "models/patch_vae.py",
+    "models/refiner.py",
+    "models/rope.py",
+    "compiled/exporting.py",
+    "compiled/modules.py",
+    "compiled/signatures.py",
+)
+
+
 def _code_digest() -> str:
     """Of the code that shapes the graph: the networks, and how they are exported."""
     total = hashlib.sha256()
     engines = Path(str(resources.files("vogue.engines")))
-    for path in (*sorted((engines / "models").glob("*.py")), *(engines / "compiled" / n for n in _SHAPING)):
-        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    for name in _SHAPING:
+        total.update(name.encode() + b"\0" + (engines / name).read_bytes())
     return total.hexdigest()
-
-
-_SHAPING = ("exporting.py", "modules.py", "signatures.py")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from vogue.schemas.base import Contract
 from vogue.schemas.errors import EngineNotBuilt
@@ -52,6 +52,13 @@ class Manifest(Contract):
     facts: dict[str, str]
     notes: dict[str, str]
     files: dict[str, str]
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, str]) -> dict[str, str]:
+        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
+            raise ValueError("a build's files lie in its folder")
+        return files
 
 
 @dataclass(frozen=True)
