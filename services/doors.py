@@ -1,7 +1,8 @@
 """Interfaces that other rooms add to the gateway, found by entry point, so that no service imports them.
 
-An entry point of the group `vogue.doors`, `name = "module:open_door"`, answers the path `/name`. `open_door(app, hosts)` gets the
-gateway's own application, through which it reaches everything else, and the host names to accept; it answers an ASGI application.
+An entry point of the group `vogue.doors`, `name = "module:open_door"`, answers the path `/name`. `open_door(app, hosts, origins)`
+gets the gateway's own application, through which it reaches everything else, and the host names and the origins of web pages to accept
+beside this machine's own; it answers an ASGI application.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ __all__ = ["DOORS_GROUP", "add_doors"]
 DOORS_GROUP = "vogue.doors"
 
 
-def add_doors(app: FastAPI, hosts: Sequence[str]) -> None:
+def add_doors(app: FastAPI, hosts: Sequence[str], origins: Sequence[str] = ()) -> None:
     """Put every installed door at its path."""
     for point in entry_points(group=DOORS_GROUP):
-        app.router.routes.append(Route(f"/{point.name}", endpoint=_Door(point, app, hosts)))
+        app.router.routes.append(Route(f"/{point.name}", endpoint=_Door(point, app, hosts, origins)))
 
 
 class _Door:
     """A door that is loaded when somebody first knocks: it may bring libraries that nobody else needs."""
 
-    def __init__(self, point: EntryPoint, app: ASGIApp, hosts: Sequence[str]) -> None:
+    def __init__(self, point: EntryPoint, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str]) -> None:
         self._point = point
         self._app = app
-        self._hosts = tuple(hosts)
+        self._hosts, self._origins = tuple(hosts), tuple(origins)
         self._opened: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._opened is None:
             try:
-                self._opened = self._point.load()(self._app, self._hosts)
+                self._opened = self._point.load()(self._app, self._hosts, self._origins)
             except ImportError as error:
                 extras = ",".join(self._point.extras)
                 raise VogueError(

@@ -105,7 +105,7 @@ def build_http(
     serve_metrics(app)
     serve_studio(app)
     serve_openai(app, Office(orchestrator, blobs, preset, media_retention_s, fetcher))
-    add_doors(app, hosts)
+    add_doors(app, hosts, keys.origins)
     return app
 
 

@@ -27,13 +27,14 @@ _MAX_BODY_BYTES = 1024 * 1024
 _PASSED_ON = ("authorization",)
 
 
-def open_door(app: App, hosts: Sequence[str] = ()) -> App:
+def open_door(app: App, hosts: Sequence[str] = (), origins: Sequence[str] = ()) -> App:
     """The ASGI application for one path of the gateway.
 
     Args:
         app: the gateway, whose HTTP interface the tools use.
         hosts: names under which it is reached beside this machine's own. Requests for any other name are refused, and so are
             requests that a browser sends on behalf of another site: a page must not reach a local server by DNS rebinding.
+        origins: other sites whose pages may use it all the same.
     """
     names = (*_LOOPBACK, *hosts)
     security = TransportSecuritySettings(
@@ -41,7 +42,8 @@ def open_door(app: App, hosts: Sequence[str] = ()) -> App:
         allowed_hosts=[form for name in names for form in (name, f"{name}:*")],
         allowed_origins=[
             f"{scheme}://{form}" for scheme in ("http", "https") for name in names for form in (name, f"{name}:*")
-        ],
+        ]
+        + list(origins),
     )
 
     def connect(caller: Caller | None) -> AsyncVogue:

@@ -189,6 +189,10 @@ async def test_a_listed_site_may_and_its_browser_is_told_so(tmp_path: Path) -> N
         assert "access-control-allow-credentials" not in told.headers
         answer = await page.get("/v1/jobs", headers={"origin": ORIGIN})
         assert answer.headers["access-control-allow-origin"] == ORIGIN and "Origin" in answer.headers["vary"]
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+        accepted = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
+        told = await page.post("/mcp", json=call, headers={"origin": ORIGIN} | accepted)
+        assert told.status_code == 200 and told.headers["access-control-allow-origin"] == ORIGIN
         # A page reads why it was refused.
         refused = await browser.get("/v1/jobs", headers={"origin": ORIGIN})
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, ORIGIN)
