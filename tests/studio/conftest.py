@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import httpx
@@ -18,9 +18,12 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from vogue.graph.state import Ports
+from vogue.schemas.config import Preset
 from vogue.schemas.ports import Denoiser
 from vogue.schemas.presets import get_preset
 from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
+from vogue.services.blobs import BlobStore
 from vogue.services.codec import CodecService
 from vogue.services.config import AppConfig, OrchestratorConfig
 from vogue.services.database import Database
@@ -129,17 +132,36 @@ async def _ready() -> dict[str, bool]:
     return {"everything": True}
 
 
-async def _serve(state_dir: Path, listening: socket.socket, gate: Gate, stop: asyncio.Event) -> None:
+class Engines(NamedTuple):
+    """What a server works with, and what is to be closed at its end."""
+
+    preset: Preset
+    blobs: BlobStore
+    ports: Ports
+    denoiser: Denoiser
+
+
+Make = Callable[[Path, Gate], Engines]
+
+
+def fake_engines(state_dir: Path, gate: Gate) -> Engines:
+    """Fakes, which can all that weights may have learnt, but a real codec: a browser shows real media only."""
     place = Workplace(AppConfig(preset="tiny", state_dir=state_dir))
     preset = get_preset("tiny").model_copy(update={"can_plan": True, "can_review": True})
     ports = fake_ports(preset, place.blobs)
     inner = ports.denoiser
     ports = replace(ports, codec=CodecService.load(place), denoiser=GatedDenoiser(inner, gate))
+    return Engines(preset, place.blobs, ports, inner)
+
+
+async def serve(make: Make, state_dir: Path, listening: socket.socket, gate: Gate, stop: asyncio.Event) -> None:
+    """The gateway before engines, in one process, until `stop` is set."""
+    preset, blobs, ports, inner = make(state_dir, gate)
     orchestrator = OrchestratorService(
-        Database(state_dir / "jobs.sqlite"), place.blobs, ports, preset, OrchestratorConfig(max_running_jobs=4)
+        Database(state_dir / "jobs.sqlite"), blobs, ports, preset, OrchestratorConfig(max_running_jobs=4)
     )
     await orchestrator.start()
-    app = build_http(orchestrator, _ready, place.blobs, preset)
+    app = build_http(orchestrator, _ready, blobs, preset)
     config = uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -162,7 +184,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStudio]:
     gate, stop = Gate(), asyncio.Event()
     gate.open()
     loop = asyncio.new_event_loop()
-    work = _serve(tmp_path_factory.mktemp("studio"), listening, gate, stop)
+    work = serve(fake_engines, tmp_path_factory.mktemp("studio"), listening, gate, stop)
     thread = threading.Thread(target=loop.run_until_complete, args=(work,))
     thread.start()
     yield LiveStudio(f"http://127.0.0.1:{listening.getsockname()[1]}", gate)
