@@ -27,6 +27,7 @@ _ADMIN = ("/v1/counters", "/metrics")
 """About the server as a whole, all tenants together."""
 _CARRIERS = ("/mcp",)
 """Requests there become others to the same gateway, with the same key: those are counted, and need the scope for what they do."""
+_POLICY_VIOLATION = 1008
 _READING = ("GET", "HEAD", "OPTIONS")
 _NO_KEY = (
     "this server asks for an API key: send the header `Authorization: Bearer KEY`, set VOGUE_API_KEY for VOGUE's own clients,"
@@ -59,6 +60,10 @@ class KeyGuard:
         self._most_open = limits.max_connections
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and self._admit is not None:
+            # No route speaks it. One that will has to say here how it sends a key.
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -86,7 +91,9 @@ class KeyGuard:
     async def _caller(self, scope: Connection) -> Caller:
         if self._admit is None:
             return ANYBODY
-        wanted = needs(scope["method"], scope["path"])
+        # Below a prefix, as the router reads it.
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        wanted = needs(scope["method"], path)
         if wanted is None:
             return NOBODY
         headers = Headers(scope=scope)
@@ -99,6 +106,6 @@ class KeyGuard:
                 digest=digest_of(key.strip()),
                 scope=wanted,
                 num_bytes=int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0,
-                counted=scope["path"] not in _CARRIERS,
+                counted=path not in _CARRIERS,
             )
         )

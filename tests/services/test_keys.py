@@ -82,6 +82,38 @@ async def test_only_a_good_key_is_let_in(tmp_path: Path) -> None:
             assert (await client.get("/v1/jobs", headers={"authorization": f"Bearer {key}"})).status_code == 401
 
 
+async def test_below_a_prefix_and_over_websockets_nothing_opens(tmp_path: Path) -> None:
+    async with keyed_gateway(tmp_path) as gateway:
+        _, key = gateway.key()
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        def scope(kind: str, path: str, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
+            head = [(b"host", b"localhost"), *headers]
+            given: dict[str, Any] = {"type": kind, "path": f"/vogue{path}", "root_path": "/vogue", "headers": head}
+            return given | {"method": "GET", "query_string": b"", "subprotocols": [], "client": None, "server": None}
+
+        authorization = (b"authorization", f"Bearer {key}".encode())
+        for path, headers, status in (
+            ("/v1/jobs", (), 401),
+            ("/v1/jobs", (authorization,), 200),
+            ("/v1/counters", (authorization,), 403),
+            ("/metrics", (authorization,), 403),
+            ("/healthz", (), 200),
+        ):
+            sent.clear()
+            await gateway.app(scope("http", path, *headers), receive, send)
+            assert sent[0]["status"] == status, path
+        sent.clear()
+        await gateway.app(scope("websocket", "/v1/jobs", authorization), receive, send)
+        assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
 async def test_a_key_that_replaces_another_sees_the_same(tmp_path: Path) -> None:
     async with keyed_gateway(tmp_path) as gateway:
         info, key = gateway.key()
