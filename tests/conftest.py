@@ -7,9 +7,13 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from vogue.engines.registry import Site
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = os.environ.get("VOGUE_REQUIRE") == "1"
@@ -75,3 +79,18 @@ def ffmpeg_path(require: Require) -> Path:
             found = None
     require(found is not None, "there is no ffmpeg on PATH and imageio-ffmpeg brings none")
     return Path(str(found))
+
+
+@pytest.fixture(scope="session")
+def mini_site(tmp_path_factory: pytest.TempPathFactory, require: Require) -> Site:
+    """Where engines of the mini preset are opened. What is exported is kept for the session: it takes half a minute a network."""
+    import torch
+
+    from vogue.engines.registry import Site
+    from vogue.schemas.presets import get_preset
+
+    weights = REPOSITORY / "weights" / "mini"
+    require((weights / "mmdit.safetensors").is_file(), "weights/mini is not trained yet")
+    folder = os.environ.get("VOGUE_TEST_ENGINES")
+    engine_dir = Path(folder) if folder else tmp_path_factory.mktemp("engines")
+    return Site(get_preset("mini"), weights, "0" * 64, "cpu", torch.float32, engine_dir)

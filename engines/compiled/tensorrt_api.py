@@ -190,7 +190,7 @@ class RuntimeCache(Protocol):
         """Its bytes, as a buffer."""
         ...
 
-    def deserialize(self, runtime_cache: bytes) -> bool:
+    def deserialize(self, blob: bytes) -> bool:
         """Whether the bytes are of this card and library."""
         ...
 
