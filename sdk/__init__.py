@@ -46,11 +46,12 @@ from vogue.schemas.recipes import Recipe
 from vogue.schemas.requests import GenerationRequest, SelfReview, Thinking, VisualInput
 from vogue.schemas.sessions import Comparison, Session, Turn
 
+from .assets import AsyncAssetHandle
 from .asynchronous import AsyncVogue
 from .blocking import AssetHandle, JobHandle, Vogue
 from .blocking_sessions import SessionHandle, TurnHandle
 from .conversation import AsyncSessionHandle, AsyncTurnHandle
-from .handles import AsyncAssetHandle, AsyncJobHandle
+from .handles import AsyncJobHandle
 from .pixels import Clip
 from .recipes import read_recipe
 from .retry import Retry

@@ -1,4 +1,4 @@
-"""The client, written once: `AsyncVogue`, whose jobs and files are in `vogue.handles`.
+"""The client, written once: `AsyncVogue`, whose jobs are in `vogue.handles` and files in `vogue.assets`.
 
 `vogue.blocking` is the same for programs without asyncio.
 """
@@ -19,10 +19,11 @@ from vogue.schemas.jobs import Asset
 from vogue.schemas.recipes import Recipe, Replay, ReplayRequest
 from vogue.schemas.requests import GenerationRequest, Thinking
 
+from .assets import AsyncAssets, list_entries
 from .conversation import AsyncSessions
 from .exchange import Exchange, auth_headers, server_url, trusts_proxies
 from .files import AsyncFiles
-from .handles import AsyncAssets, AsyncJobHandle, AsyncJobs, list_entries
+from .handles import AsyncJobHandle, AsyncJobs
 from .inputs import Media, Settings, build_request, open_media
 from .pixels import Clip, Picture
 from .recipes import read_recipe

@@ -1,4 +1,4 @@
-"""The server's jobs and files for programs without asyncio; see `vogue.handles`."""
+"""The server's jobs and files for programs without asyncio; see `vogue.handles` and `vogue.assets`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus
 from vogue.schemas.plan import Plan, PlanDecision
 from vogue.schemas.requests import GenerationRequest
 
+from .assets import AsyncAssetHandle, AsyncAssets
 from .exchange import FileOpener
 from .files import AsyncFiles
-from .handles import AsyncAssetHandle, AsyncAssets, AsyncJobHandle, AsyncJobs, Progress
+from .handles import AsyncJobHandle, AsyncJobs, Progress
 from .inputs import Media
 from .transport import iterate, run
 

@@ -25,8 +25,9 @@ from vogue.schemas.sessions import (
 )
 from vogue.schemas.wire import validate
 
+from .assets import list_entries
 from .exchange import Exchange, read_as
-from .handles import AsyncJobHandle, list_entries
+from .handles import AsyncJobHandle
 from .inputs import Media, Settings
 
 __all__ = ["AsyncSessionHandle", "AsyncSessions", "AsyncTurnHandle"]

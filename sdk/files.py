@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from vogue.schemas.jobs import Asset
 
-from .handles import AsyncAssetHandle, AsyncAssets
+from .assets import AsyncAssetHandle, AsyncAssets
 from .inputs import Media
 
 __all__ = ["AsyncFiles"]

@@ -1,4 +1,4 @@
-"""What the server holds, as objects: its jobs and its files. Written once, as coroutines; `vogue.blocking` wraps them."""
+"""The server's jobs, as objects. Written once, as coroutines; `vogue.blocking` wraps them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ from contextlib import aclosing
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vogue.schemas.errors import JobCancelled, ServiceTimeout, WireError, error_from_body
-from vogue.schemas.jobs import Asset, EventKind, Job, JobEvent, JobStatus
+from vogue.schemas.jobs import EventKind, Job, JobEvent, JobStatus
 from vogue.schemas.plan import Plan, PlanDecision
-from vogue.schemas.references import DType
 from vogue.schemas.requests import GenerationRequest
-from vogue.schemas.tensors import unpack_tensor
 
+from .assets import AsyncAssetHandle, list_entries, segment
 from .display import job_html, poster_of
-from .download import download
-from .exchange import Exchange, FileOpener, read_as
+from .exchange import Exchange, read_as
 from .listening import listen
 
-__all__ = ["AsyncAssetHandle", "AsyncAssets", "AsyncJobHandle", "AsyncJobs", "Progress", "list_entries"]
+__all__ = ["AsyncJobHandle", "AsyncJobs", "Progress"]
 
 Progress = Callable[[JobEvent], object]
 """Called with each event of a job that is waited for."""
@@ -85,7 +82,7 @@ class AsyncJobs:
         """
         body = decision.model_dump_json(exclude_none=True).encode()
         headers = {"content-type": "application/json"}
-        path = f"/v1/jobs/{_segment(job_id)}/plan"
+        path = f"/v1/jobs/{segment(job_id)}/plan"
         job = await self._exchange.fetch(Job, "POST", path, content=body, headers=headers, repeatable=False)
         return AsyncJobHandle(self._exchange, job)
 
@@ -103,10 +100,10 @@ class AsyncJobs:
             JobUnfinished: it is not over.
             AssetInUse: another job reads one of its results.
         """
-        await self._exchange.call("DELETE", f"/v1/jobs/{_segment(job_id)}")
+        await self._exchange.call("DELETE", f"/v1/jobs/{segment(job_id)}")
 
     async def _ask(self, method: str, job_id: str, action: str = "", **options: Any) -> AsyncJobHandle:
-        job = await self._exchange.fetch(Job, method, f"/v1/jobs/{_segment(job_id)}{action}", **options)
+        job = await self._exchange.fetch(Job, method, f"/v1/jobs/{segment(job_id)}{action}", **options)
         return AsyncJobHandle(self._exchange, job)
 
 
@@ -290,97 +287,3 @@ class AsyncJobHandle:
         if not self.results:
             raise WireError(f"job {self.id} is {self.status} and has delivered no file: wait() for it first")
         return self.results[0]
-
-
-class AsyncAssets:
-    """The files that the server holds for the user."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    async def get(self, asset_id: str) -> AsyncAssetHandle:
-        """What is known of an upload or result.
-
-        Raises:
-            AssetNotFound: no upload or asset has this id.
-        """
-        asset = await self._exchange.fetch(Asset, "GET", f"/v1/assets/{_segment(asset_id)}")
-        return AsyncAssetHandle(self._exchange, asset)
-
-    def handle(self, asset: Asset) -> AsyncAssetHandle:
-        """What can be done with an asset that is known already."""
-        return AsyncAssetHandle(self._exchange, asset)
-
-    async def delete(self, asset_id: str) -> None:
-        """Forget an upload or a result.
-
-        Raises:
-            AssetInUse: an unfinished job reads it.
-        """
-        await self._exchange.call("DELETE", f"/v1/assets/{_segment(asset_id)}")
-
-    async def add(self, file: FileOpener) -> Asset:
-        """Upload what `file` opens, anew for each try; see `AsyncVogue.upload`."""
-        return await self._exchange.fetch(Asset, "POST", "/v1/uploads", file=file)
-
-    async def list(self, limit: int = 20, before: str | None = None) -> list[AsyncAssetHandle]:
-        """Uploads and results, newest first, starting below the asset `before`."""
-        params = {"limit": limit} if before is None else {"limit": limit, "before": before}
-        content = (await self._exchange.call("GET", "/v1/assets", params=params)).content
-        return [AsyncAssetHandle(self._exchange, read_as(Asset, json.dumps(entry))) for entry in list_entries(content)]
-
-
-class AsyncAssetHandle:
-    """One file on the server."""
-
-    def __init__(self, exchange: Exchange, asset: Asset) -> None:
-        self._exchange = exchange
-        self.asset = asset
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.asset.id} {self.asset.filename}>"
-
-    async def read(self) -> bytes:
-        """Its bytes."""
-        return (await self._exchange.call("GET", f"/v1/assets/{self.asset.id}/content")).content
-
-    async def frames(self) -> NDArray[np.uint8]:
-        """The lossless pixels of a result, uint8 [T, H, W, 3], as they were before they became a file.
-
-        Raises:
-            RequestInvalid: it is an upload, which its owner has.
-        """
-        content = (await self._exchange.call("GET", f"/v1/assets/{self.asset.id}/frames")).content
-        frames, dtype = unpack_tensor(content)
-        if dtype is not DType.UINT8 or frames.ndim != 4:
-            raise WireError(f"the server sent {dtype}{list(frames.shape)} in place of frames")
-        return frames
-
-    async def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it to a file, or under its own name into a folder. A broken download goes on where it broke.
-
-        Returns:
-            The file written; it appears only when it is complete.
-        """
-        return await download(self._exchange, self.asset, Path(path))
-
-
-def _segment(identifier: str) -> str:
-    """An id as one segment of a path, whatever it holds."""
-    return quote(identifier, safe="") or "-"
-
-
-def list_entries(content: bytes) -> list[dict[str, Any]]:
-    """The entries of a list answer, `{"data": [...]}`.
-
-    Raises:
-        WireError: it is something else.
-    """
-    try:
-        body = json.loads(content)
-        entries = body["data"]
-        if isinstance(entries, list):
-            return entries
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise WireError('the server\'s answer is not a list ({"data": [...]}); is it a VOGUE server?')

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import vogue
-from vogue import AsyncVogue, EventKind, JobStatus, Retry, Vogue, blocking, handles
+from vogue import AsyncVogue, EventKind, JobStatus, Retry, Vogue, assets, blocking, handles
 from vogue.schemas.errors import (
     AssetNotFound,
     DeviceOutOfMemory,
@@ -29,7 +29,7 @@ from vogue.schemas.errors import (
 from vogue.testing import SMALLEST_GIF, FakeServer
 from vogue.transport import run
 
-ASYNCHRONOUS = {"AsyncVogue": AsyncVogue, **{name: getattr(handles, name) for name in handles.__all__}}
+ASYNCHRONOUS = {"AsyncVogue": AsyncVogue, **vars(assets), **vars(handles)}
 
 
 @pytest.fixture
