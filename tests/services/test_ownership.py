@@ -249,18 +249,23 @@ async def test_nobody_can_hold_on_to_another_ones_file(two: Two) -> None:
 
 
 MCP = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
-NAMED = {
-    "job_id": "job",
-    "session_id": "session",
-    "source": "asset",
-    "first_frame": "asset",
-    "references": "asset",
-    "media": "asset",
-    "inputs": "asset",
-    "before": "asset",
+ASSETS = {"source", "first_frame", "references", "visual_prompts", "media", "inputs", "before"}
+HARMLESS = {
+    *("instruction", "question", "title", "output", "negative_prompt", "thinking", "tier", "approved", "plan", "limit"),
+    *("num_frames", "steps", "guidance", "image_guidance", "seed", "height_px", "width_px", "max_new_tokens"),
+    *("timeout_s", "wait_s", "turn", "parent"),
 }
-"""Arguments of tools that name something owned."""
-NEEDED = {"instruction": "make it blue", "question": "what is it?", "source": None, "approved": True}
+"""Arguments of tools that name nothing owned."""
+
+
+def _kind(tool: str, argument: str) -> str | None:
+    """What sort of owned thing an argument names."""
+    if argument in ("job_id", "session_id"):
+        return argument.removesuffix("_id")
+    if (tool, argument) == ("list_sessions", "before"):
+        return "session"
+    assert argument in ASSETS | HARMLESS, f"{tool}({argument}) is new: say above whether it names something owned"
+    return "asset" if argument in ASSETS else None
 
 
 async def _call(client: httpx.AsyncClient, method: str, params: dict[str, Any]) -> str:
@@ -272,16 +277,19 @@ async def _call(client: httpx.AsyncClient, method: str, params: dict[str, Any]) 
 
 
 async def test_tools_cross_no_border(two: Two) -> None:
-    mine = await upload(two.other)
+    session = (await two.other.post("/v1/sessions")).json()["id"]
+    benign: dict[str, Any] = {"source": await upload(two.other), "session_id": session, "turn": 1, "approved": True}
+    benign |= {"instruction": "make it blue", "question": "what is it?"}
     for tool in TOOLS:
         schema = tool.arguments.model_json_schema()
-        for name in sorted(set(schema["properties"]) & set(NAMED)):
-            kind, said = NAMED[name], []
+        for name, argument in schema["properties"].items():
+            if (kind := _kind(tool.name, name)) is None:
+                continue
+            said = []
             for identifier in (two.ids[kind], new_id(two.ids[kind].partition("_")[0])):
-                arguments = {field: NEEDED.get(field) or mine for field in schema.get("required", ())}
-                is_list = schema["properties"][name].get("type") == "array"
-                arguments[name] = [identifier] if is_list else identifier
-                told = await _call(two.other, "tools/call", {"name": tool.name, "arguments": arguments})
+                needed = {field: benign.get(field) for field in schema.get("required", ()) if field != name}
+                named = [identifier] if argument.get("type") == "array" else identifier
+                told = await _call(two.other, "tools/call", {"name": tool.name, "arguments": needed | {name: named}})
                 assert '"isError":true' in told and "not_found" in told, f"{tool.name}({name}): {told}"
                 said.append(told.replace(identifier, "ID"))
             assert said[0] == said[1], tool.name
