@@ -44,6 +44,7 @@ from .jobs import JobStore
 from .keys.admission import Admission
 from .leases import Lease, LeaseTable
 from .metrics import SUBMITTED, UPLOADED
+from .news import News
 from .pages import Pages
 from .postman import Postman
 from .removal import Removal
@@ -52,7 +53,7 @@ from .sessions import SessionStore
 from .stock import Stock
 from .thoughts import ThoughtTable
 from .webhooks import DeliveryTable, Signer
-from .worker import Bench, News, work_on
+from .worker import Bench, work_on
 
 __all__ = ["OrchestratorService"]
 
