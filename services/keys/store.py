@@ -6,6 +6,7 @@ tells an attacker's stopwatch nothing of use. Slow password hashes are for secre
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import re
 import secrets
@@ -65,7 +66,7 @@ class KeyStore:
                     db.execute(f"UPDATE {table} SET tenant = ? WHERE tenant IS NULL", (tenant,))
             return _info(_row(db, key_id)), key
 
-    def list(self) -> list[KeyInfo]:
+    def list(self) -> builtins.list[KeyInfo]:
         """All keys, oldest first, revoked ones included."""
         with self._database.reading() as db:
             return [_info(row) for row in db.execute("SELECT * FROM keys ORDER BY created_at_s, id").fetchall()]
