@@ -78,9 +78,9 @@ export function thumbnail(media, asset, alt = "") {
   return made;
 }
 
-/** Whether so few pixels are shown that they look better sharp than smeared. */
+/** Whether an asset has so few pixels that they are better seen one by one than smeared. */
 export function isCoarse(asset) {
-  return Math.max(asset.width_px, asset.height_px) <= 160;
+  return Math.max(asset.width_px, asset.height_px) <= 48;
 }
 
 /** The picture that stands for a job's result: its poster, or the result itself. */
