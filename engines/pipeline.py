@@ -114,6 +114,7 @@ class Pipeline:
                 request.spec.guidance,
                 request.spec.image_guidance,
                 self.preset.schedule,
+                tier=request.spec.tier,
             )
             for request, context, condition in zip(requests, contexts, conditions, strict=True)
         ]

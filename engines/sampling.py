@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vogue.schemas.config import ScheduleConfig
+from vogue.schemas.config import ScheduleConfig, Tier
 from vogue.schemas.errors import RequestInvalid
 from vogue.schemas.stages import Pass
 
@@ -20,6 +20,8 @@ from .guidance import combine, passes_for
 from .layout import Conditions, advance, arrange, free_frames, hold_first_frame
 from .port import Engine, Row
 from .schedule import get_schedule, timesteps_of
+from .solver import look_back
+from .tiers import is_guided
 
 __all__ = [
     "Denoising",
@@ -40,9 +42,10 @@ _SHORT_CONTEXT = 64
 
 @dataclass
 class Denoising:
-    """One job in the loop. `target` [C, T, h, w] holds the latents that enter step `steps_done`.
+    """One job in the loop. `target` [C, T, h, w] holds the latents that enter step `steps_done`, `memory` [2, C, T', h, w] what
+    a tier that does less work remembers of the step before: where it was heading, and what guidance had added.
 
-    These two numbers are its whole state: a job prepared from them again ends as if it had never stopped.
+    These are its whole state: a job prepared from them again ends as if it had never stopped.
     """
 
     target: Tensor
@@ -53,6 +56,8 @@ class Denoising:
     guidance: float
     image_guidance: float
     steps_done: int = 0
+    tier: Tier = Tier.EXACT
+    memory: Tensor | None = None
     cancelled: bool = field(default=False)
 
     @property
@@ -86,12 +91,16 @@ def prepare(
     schedule: ScheduleConfig,
     *,
     steps_done: int = 0,
+    tier: Tier = Tier.EXACT,
+    memory: Tensor | None = None,
 ) -> Denoising:
     """A job ready for its first step, or for the step after a checkpoint.
 
     Args:
         latents: [C, T, h, w]: the noise, or a checkpoint's latents after `steps_done` steps.
         contexts: the connector's output [L, D] for each pass that the scales need.
+        tier: which solver steps: Euler's, or for `fast` one of second order.
+        memory: of a checkpoint, what that tier had kept.
     Raises:
         RequestInvalid: a context is missing, or more steps are done than there are.
         ShapeUnsupported: a condition does not fit the target.
@@ -112,6 +121,8 @@ def prepare(
         guidance=guidance,
         image_guidance=image_guidance,
         steps_done=steps_done,
+        tier=tier,
+        memory=memory.float() if memory is not None else None,
     )
 
 
@@ -128,7 +139,7 @@ def denoise(engine: Engine, jobs: Sequence[Denoising], keep_going: KeepGoing | N
 
 def tick(engine: Engine, jobs: Sequence[Denoising]) -> None:
     """One Euler step of every job, in one call of the engine."""
-    passes = [passes_for(job.guidance, job.image_guidance) for job in jobs]
+    passes = [_passes(job) for job in jobs]
     rows = [row for job, needed in zip(jobs, passes, strict=True) for row in _rows(job, needed)]
     velocities = iter(engine.forward(rows))
     for job, needed in zip(jobs, passes, strict=True):
@@ -137,7 +148,7 @@ def tick(engine: Engine, jobs: Sequence[Denoising]) -> None:
 
 def rows_of(job: Denoising) -> int:
     """How many rows the next step asks of the engine: one for each guidance pass."""
-    return len(passes_for(job.guidance, job.image_guidance))
+    return len(_passes(job))
 
 
 def shape_class(job: Denoising) -> Hashable:
@@ -157,6 +168,13 @@ def unpack(job: Denoising) -> Tensor:
     return job.target
 
 
+def _passes(job: Denoising) -> tuple[Pass, ...]:
+    """The passes of the next step. One that leaves guidance out needs to know what it added before."""
+    if job.memory is None or is_guided(job.steps_done, job.steps_total, job.tier):
+        return passes_for(job.guidance, job.image_guidance)
+    return (Pass.CONDITIONAL,)
+
+
 def _rows(job: Denoising, passes: Sequence[Pass]) -> list[Row]:
     timestep = float(job.timesteps[job.steps_done])
     return [Row(arrange(job.target, job.conditions, which), timestep, job.contexts[which]) for which in passes]
@@ -169,7 +187,15 @@ def _step(job: Denoising, velocities: Mapping[Pass, Tensor]) -> None:
         which: free_frames(velocity.to(job.target.device), frames, job.conditions, which)
         for which, velocity in velocities.items()
     }
-    velocity = combine(free, job.guidance, job.image_guidance)
-    here, there = job.sigmas[job.steps_done], job.sigmas[job.steps_done + 1]
+    full = free[Pass.CONDITIONAL]
+    left_out = job.memory[1] if job.memory is not None and len(free) == 1 else None
+    velocity = combine(free, job.guidance, job.image_guidance) if left_out is None else full + left_out
+    before, here, there = (float(job.sigmas[max(job.steps_done + offset, 0)]) for offset in (-1, 0, 1))
+    if job.tier is Tier.FAST:
+        guided = velocity
+        heading = job.target[:, job.conditions.held :] - here * velocity
+        last = job.memory[0] if job.memory is not None else None
+        velocity = look_back(velocity, heading, last, before, here, there)
+        job.memory = torch.stack([heading, guided - full])
     job.target = advance(job.target, job.conditions, (there - here) * velocity)
     job.steps_done += 1

@@ -176,6 +176,7 @@ def _denoise_job(state: FlowState, preset: Preset) -> DenoiseJob:
         guidance=spec.guidance,
         image_guidance=spec.image_guidance,
         seed=spec.seed,
+        tier=spec.tier,
         checkpoint_every_steps=preset.checkpoint_every_steps,
         preview_every_steps=spec.preview_every_steps,
     )
@@ -218,7 +219,7 @@ async def _follow(event: DenoiseEvent, flow: Flow, before: int) -> TensorRef | N
         raise ServiceError(f"the denoiser sent a {event.kind} event without latents")
     elif event.kind == "checkpoint":
         await flow.journal.save_checkpoint(
-            LatentCheckpoint(job_id=event.job_id, steps_done=event.steps_done, latents=event.latents)
+            LatentCheckpoint(job_id=event.job_id, steps_done=event.steps_done, latents=event.latents, memory=event.memory)
         )
     return event.latents if event.kind == "completed" else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-from vogue.schemas.config import Preset, Role, Task
+from vogue.schemas.config import Preset, Role, Task, Tier
 from vogue.schemas.errors import RequestInvalid
 from vogue.schemas.jobs import Asset
 from vogue.schemas.plan import Plan, PlanChoice
@@ -28,6 +28,7 @@ _OF_MEDIA = (
     "width_px",
     "num_frames",
     "steps",
+    "tier",
     "guidance",
     "image_guidance",
     "self_review",
@@ -118,7 +119,7 @@ def fill(request: GenerationRequest, preset: Preset, assets: Mapping[str, Asset]
     _check_fields(request, task)
     if task is Task.UNDERSTAND:
         return _question(request, preset, assets, fresh_seed)
-    defaults = preset.tasks[task]
+    defaults, tier = preset.tasks[task], _or(request.tier, preset.tier)
     guide = next((v for v in request.visuals if v.role in (Role.SOURCE, Role.FIRST_FRAME)), None)
     guide_asset = assets[guide.upload_id] if guide is not None else None
     height_px, width_px = canvas_sides(request, preset, task, guide_asset)
@@ -135,7 +136,8 @@ def fill(request: GenerationRequest, preset: Preset, assets: Mapping[str, Asset]
         width_px=width_px,
         num_frames=num_frames,
         fps=source.fps if source is not None and source.fps > 0 else preset.fps,
-        steps=at_most("steps", _or(request.steps, defaults.steps), preset.limits.max_steps),
+        steps=at_most("steps", _or(request.steps, _usual_steps(defaults.steps, tier, preset)), preset.limits.max_steps),
+        tier=tier,
         guidance=at_most("guidance", _or(request.guidance, defaults.guidance), preset.limits.max_guidance),
         image_guidance=_image_guidance(request, preset, task),
         seed=_or(request.seed, fresh_seed),
@@ -192,6 +194,10 @@ def _check_fields(request: GenerationRequest, task: Task) -> None:
 
 def _or(given: T | None, default: T) -> T:
     return default if given is None else given
+
+
+def _usual_steps(steps: int, tier: Tier, preset: Preset) -> int:
+    return max(1, round(steps * preset.fast.steps_share)) if tier is Tier.FAST else steps
 
 
 def _image_guidance(request: GenerationRequest, preset: Preset, task: Task) -> float:

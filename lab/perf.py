@@ -2,7 +2,8 @@
 
 Starts a server of its own, and measures the seconds until it is ready, what all its processes hold in memory while idle,
 and a warm text-to-video at the preset's default size through HTTP. The same call in one process gives the ratio: what
-services, storage and HTTP add.
+services, storage and HTTP add. With `--rounds`, the same server makes eight clips in a row and eight at once, and is asked how long
+jobs will take.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ from vogue.schemas.presets import get_preset
 from vogue.schemas.requests import JobSpec
 
 from .local_server import local_server
+from .perf_mmdit import CONTEXT, LATENTS, MODEL, compare, grow, plot_growth
+from .throughput import Estimates, Sharing, measure_estimates, measure_sharing
 
 __all__ = ["Report", "idle_memory_bytes", "main", "measure"]
 
 _WORDS = "a red star moves to the left in front of a blue background"
 _THREADS = 2
+TOKENS = (500, 1000, 2000, 4000, 8000)
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,11 @@ class Report:
     http_s: float
     in_process_s: float
     ratio: float
+    sharing: Sharing | None = None
+    estimates: Estimates | None = None
 
 
-def measure(preset: Preset, repeats: int) -> Report:
+def measure(preset: Preset, repeats: int, rounds: int = 0) -> Report:
     """Run all measurements, one after the other."""
     with tempfile.TemporaryDirectory(prefix="vogue-perf-") as folder:
         before = time.perf_counter()
@@ -59,11 +65,14 @@ def measure(preset: Preset, repeats: int) -> Report:
             ready_s = time.perf_counter() - before
             with Vogue(url) as client:
                 http_s = _median_s(lambda seed: _through_http(client, Path(folder), seed), repeats)
+                estimates = measure_estimates(client, Path(folder), rounds) if rounds else None
+                sharing = measure_sharing(client, Path(folder), rounds) if rounds else None
             idle_bytes = idle_memory_bytes(os.getpid())
         torch.set_num_threads(_THREADS)
         pipeline = _load(preset)
         in_process_s = _median_s(lambda seed: _in_process(pipeline, Path(folder), seed), repeats)
-    return Report(preset.name, ready_s, idle_bytes, http_s, in_process_s, http_s / in_process_s)
+    ratio = http_s / in_process_s
+    return Report(preset.name, ready_s, idle_bytes, http_s, in_process_s, ratio, sharing, estimates)
 
 
 def _median_s(call: Callable[[int], None], repeats: int) -> float:
@@ -132,14 +141,52 @@ def _pss_bytes(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
 
 
+def _compare_models(repeats: int, plot: Path | None, as_json: bool) -> int:
+    torch.set_num_threads(_THREADS)
+    found = [compare(MODEL, LATENTS, CONTEXT, dtype, repeats) for dtype in (torch.bfloat16, torch.float32)]
+    growth = grow(MODEL, TOKENS, CONTEXT, torch.bfloat16, repeats) if plot is not None else None
+    if growth is not None and plot is not None:
+        plot_growth(growth, plot)
+    if as_json:
+        whole = [
+            asdict(one)
+            | {"speedup": one.speedup, "share_of_peak": one.share_of_peak, "three_over_one": one.three_over_one}
+            for one in found
+        ]
+        rising = asdict(growth) | {"over_flops": growth.over_flops} if growth is not None else None
+        sys.stdout.write(json.dumps({"mmdit": whole, "growth": rising}) + "\n")
+        return 0
+    table = Table("", "bfloat16", "float32", "to reach")
+    for name, read, bar in (
+        ("one forward", lambda one: f"{one.ours_s:.2f} s", ""),
+        ("diffusers", lambda one: f"{one.diffusers_s:.2f} s", ""),
+        ("diffusers over ours", lambda one: f"{one.speedup:.2f}", "1.80, 1.15"),
+        ("share of the fastest product", lambda one: f"{one.share_of_peak:.2f}", "0.65"),
+        ("three passes over one", lambda one: f"{one.three_over_one:.2f}", "2.50"),
+        ("outputs apart", lambda one: f"{one.difference:.1e}", "float32: 1e-4"),
+    ):
+        table.add_row(name, *(read(one) for one in found), bar)
+    if growth is not None:
+        table.add_row("slope of time over that of operations", f"{growth.over_flops:.2f}", "", "1.15")
+    Console().print(table)
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and show. Speeds are reported, not judged: the exit code is 0 whatever they are."""
     parser = argparse.ArgumentParser(prog="python -m vogue.lab.perf", description=__doc__)
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--rounds", type=int, default=0, help="of jobs that share steps, and of estimates; 0 leaves them out"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--mmdit", action="store_true", help="the MMDiT's forward beside diffusers'")
+    parser.add_argument("--growth", type=Path, help="with --mmdit: time against tokens, plotted to this file")
     options = parser.parse_args(arguments)
-    report = measure(get_preset(options.preset), options.repeats)
+    if options.mmdit:
+        return _compare_models(options.repeats, options.growth, options.json)
+    report = measure(get_preset(options.preset), options.repeats, options.rounds)
     if options.json:
         sys.stdout.write(json.dumps(asdict(report)) + "\n")
         return 0
@@ -149,6 +196,12 @@ def main(arguments: list[str] | None = None) -> int:
     table.add_row("warm text-to-video through HTTP", f"{report.http_s:.2f} s", "15 s")
     table.add_row("the same in one process", f"{report.in_process_s:.2f} s", "")
     table.add_row("ratio", f"{report.ratio:.2f}", "1.20")
+    if report.sharing is not None:
+        table.add_row("eight clips in a row", f"{report.sharing.in_a_row_s:.2f} s", "")
+        table.add_row("eight clips at once", f"{report.sharing.at_once_s:.2f} s", "")
+        table.add_row("gain of sharing steps", f"{report.sharing.ratio:.2f}", "2.00")
+    if report.estimates is not None:
+        table.add_row("median error of estimated seconds", f"{report.estimates.median_error:.0%}", "20%")
     Console().print(table)
     return 0
 

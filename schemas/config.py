@@ -14,6 +14,7 @@ from .base import Contract
 
 __all__ = [
     "ConnectorConfig",
+    "FastConfig",
     "HunyuanVAEConfig",
     "Limits",
     "MLLMConfig",
@@ -25,6 +26,7 @@ __all__ = [
     "ScheduleConfig",
     "Task",
     "TaskDefaults",
+    "Tier",
     "VAEConfig",
     "Variant",
 ]
@@ -58,6 +60,13 @@ class Task(StrEnum):
     def edits(self) -> bool:
         """Whether the result is a source with something changed."""
         return self in (Task.I2I_EDIT, Task.V2V_EDIT, Task.REF_I2I_EDIT, Task.REF_V2V_EDIT)
+
+
+class Tier(StrEnum):
+    """How much work goes into the steps: `exact` is the release's sampler, `fast` takes fewer steps of a higher order."""
+
+    EXACT = "exact"
+    FAST = "fast"
 
 
 class Role(StrEnum):
@@ -174,6 +183,13 @@ class ScheduleConfig(Contract):
     """What the guidance embedding is always fed (6.0 × 1000 in the release)."""
 
 
+class FastConfig(Contract):
+    """The tier `fast`: a second-order multistep solver in fewer steps, some without guidance passes (`vogue.engines.tiers`)."""
+
+    steps_share: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Of the task's own steps, where the request names none."""
+
+
 class TaskDefaults(Contract):
     """Steps, text scale g, image scale h, canvas and frames of a task when the request does not say."""
 
@@ -233,6 +249,9 @@ class Preset(Contract):
     area_px: PositiveInt
     """Canvas area that a source is sized to."""
     checkpoint_every_steps: PositiveInt = 5
+    tier: Tier = Tier.EXACT
+    """Of requests that name none."""
+    fast: FastConfig = FastConfig()
     can_plan: bool = False
     """Whether the weights have learnt to write plans (thinking mode)."""
     can_review: bool = False

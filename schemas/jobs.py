@@ -149,7 +149,8 @@ class Job(Message):
     """A job as its owner sees it. Times are seconds since the epoch.
 
     `answer` is the text of the task `understand`, as far as it is told. `plan` is there once thinking mode has decided, and
-    `trials` once a result was scored; `spec` follows the plan.
+    `trials` once a result was scored; `spec` follows the plan. `estimate_s` is what it will take of the machine in seconds, as foretold
+    when it was submitted.
     """
 
     id: str
@@ -162,6 +163,7 @@ class Job(Message):
     stage: Stage | None = None
     steps_done: _Count = 0
     steps_total: _Count = 0
+    estimate_s: Annotated[float, Field(ge=0)] | None = None
     notices: tuple[str, ...] = ()
     plan: Plan | None = None
     trials: tuple[Trial, ...] = ()

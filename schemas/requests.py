@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
 from .base import Contract, Message
-from .config import Role, Task
+from .config import Role, Task, Tier
 from .references import Tag
 
 __all__ = ["AssetId", "GenerationRequest", "JobSpec", "SelfReview", "Thinking", "VisualInput"]
@@ -64,6 +64,8 @@ class GenerationRequest(Message):
     guidance: Annotated[float, Field(gt=0)] | None = None
     image_guidance: Annotated[float, Field(gt=0)] | None = None
     seed: _Seed | None = None
+    tier: Tier | None = None
+    """`exact`, or `fast` for less work a step with a small loss; by default the preset's."""
     thinking: Thinking = Thinking.AUTO
     self_review: SelfReview | None = None
     preview_every_steps: Annotated[int, Field(ge=0)] = 0
@@ -102,6 +104,7 @@ class JobSpec(Contract):
     guidance: PositiveFloat
     image_guidance: PositiveFloat
     seed: _Seed
+    tier: Tier = Tier.EXACT
     thinking: Thinking = Thinking.OFF
     self_review: SelfReview | None = None
     preview_every_steps: Annotated[int, Field(ge=0)] = 0

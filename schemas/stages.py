@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from .base import Message
-from .config import Role, Task
+from .config import Role, Task, Tier
 from .jobs import ErrorInfo
 from .plan import PlanChoice
 from .recipes import Recipe
@@ -147,11 +147,15 @@ class EncodeVisualRequest(Message):
 
 
 class LatentCheckpoint(Message):
-    """Target latents [C, T, h, w] that enter step `steps_done`; a job resumed from it ends as if it had never stopped."""
+    """Target latents [C, T, h, w] that enter step `steps_done`; a job resumed from it ends as if it had never stopped.
+
+    `memory` is what a tier that does less work remembers of the step before (`vogue.engines.sampling`).
+    """
 
     job_id: str
     steps_done: Annotated[int, Field(ge=0)]
     latents: TensorRef
+    memory: TensorRef | None = None
 
 
 class DenoiseJob(Message):
@@ -168,6 +172,7 @@ class DenoiseJob(Message):
     guidance: PositiveFloat
     image_guidance: PositiveFloat
     seed: Annotated[int, Field(ge=0)]
+    tier: Tier = Tier.EXACT
     checkpoint_every_steps: PositiveInt
     preview_every_steps: Annotated[int, Field(ge=0)] = 0
 
@@ -175,8 +180,8 @@ class DenoiseJob(Message):
 class DenoiseEvent(Message):
     """Progress of a denoising job. `seq` counts from 1 without gaps.
 
-    `checkpoint` events carry the latents that enter the next step, `completed` the final ones, `preview` those that the job
-    would end with if it went straight on.
+    `checkpoint` events carry the latents that enter the next step, with what the tier remembers, `completed` the final ones,
+    `preview` those that the job would end with if it went straight on.
     """
 
     job_id: str
@@ -185,6 +190,7 @@ class DenoiseEvent(Message):
     steps_done: Annotated[int, Field(ge=0)] = 0
     steps_total: Annotated[int, Field(ge=0)] = 0
     latents: TensorRef | None = None
+    memory: TensorRef | None = None
     error: ErrorInfo | None = None
 
     @property

@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from vogue.schemas.config import Role, Task
+from vogue.schemas.config import Role, Task, Tier
 from vogue.schemas.errors import MediaUnreadable
 from vogue.schemas.jobs import Asset
 from vogue.schemas.requests import GenerationRequest, SelfReview, Thinking
@@ -36,11 +36,14 @@ class Settings(TypedDict, total=False):
     guidance: float | None
     image_guidance: float | None
     seed: int | None
+    tier: Tier | str | None
     thinking: Thinking | str | None
     preview_every_steps: int
     self_review: SelfReview | Mapping[str, int] | None
     temperature: float | None
     max_new_tokens: int | None
+    deadline_s: float | None
+    webhook_url: str | None
 
 
 class _Held(Protocol):

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from vogue.schemas.config import Role, Task
+from vogue.schemas.config import Role, Task, Tier
 from vogue.schemas.errors import (
     AssetNotFound,
     JobNotFound,
@@ -210,5 +210,6 @@ def _spec(wanted: GenerationRequest, steps: int) -> JobSpec:
         guidance=wanted.guidance or 4.0,
         image_guidance=wanted.image_guidance or 1.0,
         seed=wanted.seed or 0,
+        tier=wanted.tier or Tier.EXACT,
         thinking=Thinking.OFF if wanted.thinking is Thinking.AUTO else wanted.thinking,
     )

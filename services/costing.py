@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vogue.engines.costs import RowSize, row_bytes, row_flops
+from vogue.engines.tiers import guided_steps
 from vogue.graph.nodes import latent_shape
 from vogue.graph.route import passes
 from vogue.schemas.config import Preset, Task
@@ -59,9 +60,11 @@ def cost_of(spec: JobSpec, references: int, preset: Preset, weight_bytes: int) -
     text = min(len(spec.instruction) // _CHARS_A_TOKEN + _LAYOUT_TOKENS, preset.mllm.max_text_tokens)
     full = RowSize.of(preset.mmdit, frames + beside, height, width, text + seen)
     bare = RowSize.of(preset.mmdit, frames, height, width, _LAYOUT_TOKENS)
-    count = len(passes(spec))
-    a_step = row_flops(preset.mmdit, full) * min(count, 2) + (row_flops(preset.mmdit, bare) if count == 3 else 0)
-    return JobCost(spec.steps, float(a_step * spec.steps), pixels, row_bytes(preset.mmdit, full, weight_bytes))
+    count, guided = len(passes(spec)), guided_steps(spec.steps, spec.tier)
+    one = row_flops(preset.mmdit, full)
+    beside_it = one * (min(count, 2) - 1) + (row_flops(preset.mmdit, bare) if count == 3 else 0)
+    flops = float(one * spec.steps + beside_it * guided)
+    return JobCost(spec.steps, flops, pixels, row_bytes(preset.mmdit, full, weight_bytes))
 
 
 def check_fits(cost: JobCost, room_bytes: int | None) -> None:

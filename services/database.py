@@ -217,6 +217,7 @@ def load_job(db: sqlite3.Connection, job_id: str) -> Job:
         stage=Stage(row["stage"]) if row["stage"] else None,
         steps_done=row["steps_done"],
         steps_total=row["steps_total"],
+        estimate_s=row["cost_s"],
         notices=tuple(json.loads(row["notices"])),
         plan=Plan.model_validate_json(row["plan"]) if row["plan"] else None,
         trials=tuple(Trial.model_validate(one) for one in json.loads(row["trials"] or "[]")),

@@ -21,7 +21,7 @@ from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
 
 from .blobs import BlobStore
 from .metrics import STEP_SECONDS
-from .ticking import Latents, Member, StepLoop, Ticker
+from .ticking import Latents, Member, Step, StepLoop, Ticker
 from .turns import Turns
 
 __all__ = ["DenoiserService", "Foresight"]
@@ -139,11 +139,11 @@ class DenoiserService:
                 if step is None:
                     break
                 STEP_SECONDS.observe(time.perf_counter() - began, task=job.task)
-                before, (done, latents) = latents, step
+                before, (done, latents, _) = latents, step
                 await self._append(record, "step", done)
                 if done < job.steps:
                     # Shown and kept while the next step is made, and before that one counts.
-                    await self._look_back(record, member, before, latents)
+                    await self._look_back(record, before, step)
             if record.cancelled and done < job.steps:
                 await self._append(record, "cancelled", done)
             elif self._closing and done < job.steps:
@@ -164,22 +164,26 @@ class DenoiserService:
                 record.left = True
                 record.news.notify_all()
 
-    async def _tell(self, record: _Record, kind: str, steps_done: int, latents: Latents) -> None:
-        ref = await asyncio.to_thread(self._blobs.put_tensor, latents)
-        await self._append(record, kind, steps_done, latents=ref)
+    async def _tell(
+        self, record: _Record, kind: str, steps_done: int, latents: Latents, memory: Latents | None = None
+    ) -> None:
+        refs = {"latents": await asyncio.to_thread(self._blobs.put_tensor, latents)}
+        if memory is not None:
+            refs["memory"] = await asyncio.to_thread(self._blobs.put_tensor, memory)
+        await self._append(record, kind, steps_done, **refs)
 
-    async def _look_back(self, record: _Record, member: Member, before: Latents | None, latents: Latents) -> None:
+    async def _look_back(self, record: _Record, before: Latents | None, step: Step) -> None:
         """Give away the latents after a step, if it is one of those."""
-        job, done = record.job, record.events[-1].steps_done
+        job, (done, latents, memory) = record.job, step
         shows = bool(job.preview_every_steps) and done % job.preview_every_steps == 0
         keeps = done % job.checkpoint_every_steps == 0
         if not shows and not keeps:
             return
-        with member.waiting_for_disk():
+        with record.member.waiting_for_disk():
             if shows:
                 await self._show(record, done, before, latents)
             if keeps:
-                await self._tell(record, "checkpoint", done, latents)
+                await self._tell(record, "checkpoint", done, latents, memory)
 
     async def _show(self, record: _Record, done: int, before: Latents | None, latents: Latents) -> None:
         """Tell what the job is heading for, where that can be foreseen."""

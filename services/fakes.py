@@ -158,6 +158,7 @@ class _FakeStepping:
     goal: Latents
     steps: int
     steps_done: int
+    memory: Latents | None = None
     rows: int = 1
     num_bytes: int = 0
 

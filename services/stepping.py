@@ -52,6 +52,11 @@ class EngineStepping:
         return array_of(unpack(self.state))
 
     @property
+    def memory(self) -> Latents | None:
+        """See `Stepping`."""
+        return array_of(self.state.memory) if self.state.memory is not None else None
+
+    @property
     def shape_class(self) -> Hashable:
         """See `Stepping`. A job whose own passes are too much together is left to itself."""
         return self.job_id if self.lean else shape_class(self.state)
@@ -92,6 +97,8 @@ class EngineLoop:
             job.image_guidance,
             self._preset.schedule,
             steps_done=resume_from.steps_done if resume_from is not None else 0,
+            tier=job.tier,
+            memory=read(resume_from.memory) if resume_from is not None and resume_from.memory is not None else None,
         )
         mmdit = self._preset.mmdit
         return EngineStepping(job.job_id, state, largest_row(state, mmdit), mmdit, self._weight_bytes)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from vogue.schemas.stages import DenoiseJob, LatentCheckpoint
 
 from .turns import Turns
 
-__all__ = ["Latents", "Member", "StepLoop", "Stepping", "Ticker"]
+__all__ = ["Latents", "Member", "Step", "StepLoop", "Stepping", "Ticker"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,11 @@ class Stepping(Protocol):
         ...
 
     @property
+    def memory(self) -> Latents | None:
+        """What the next step needs beside them, if anything."""
+        ...
+
+    @property
     def shape_class(self) -> Hashable:
         """Jobs that are equal in it share a forward call."""
         ...
@@ -62,6 +67,14 @@ class Stepping(Protocol):
     def num_bytes(self) -> int:
         """Memory that these rows take while they are computed."""
         ...
+
+
+class Step(NamedTuple):
+    """A step that was made: how many are done, and what enters the next one."""
+
+    done: int
+    latents: Latents
+    memory: Latents | None
 
 
 class StepLoop(Protocol):
@@ -92,10 +105,10 @@ class Member:
         self.last_tick = 0
         self.owed = 0
         self._ticker = ticker
-        self._news: asyncio.Queue[tuple[int, Latents] | Exception | None] = asyncio.Queue()
+        self._news: asyncio.Queue[Step | Exception | None] = asyncio.Queue()
 
-    async def step(self) -> tuple[int, Latents] | None:
-        """The next step that is not told yet: steps done and latents after it. None once no other follows.
+    async def step(self) -> Step | None:
+        """The next step that is not told yet. None once no other follows.
 
         Raises:
             Exception: what went wrong in the job's own step, or at its opening.
@@ -120,7 +133,7 @@ class Member:
         """Make no further step; the one at work is the last."""
         self._ticker.stop(self)
 
-    def hear(self, news: tuple[int, Latents] | Exception | None) -> None:
+    def hear(self, news: Step | Exception | None) -> None:
         """Called on the event loop with what the thread has to say."""
         self._news.put_nowait(news)
 
@@ -271,7 +284,8 @@ class Ticker:
                     self._dismiss(member, error)
                     continue
                 member.owed += 1
-                self._tell(member, (member._open.steps_done, member._open.latents))
+                at = member._open
+                self._tell(member, Step(at.steps_done, at.latents, at.memory))
                 if member.steps_left <= 0:
                     self._dismiss(member, None)
 
@@ -295,6 +309,6 @@ class Ticker:
             self._members.remove(member)
         self._tell(member, news)
 
-    def _tell(self, member: Member, news: tuple[int, Latents] | Exception | None) -> None:
+    def _tell(self, member: Member, news: Step | Exception | None) -> None:
         if self._home is not None and not self._home.is_closed():
             self._home.call_soon_threadsafe(member.hear, news)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vogue.blocking import JobHandle, Vogue
-from vogue.schemas.config import Task
+from vogue.schemas.config import Task, Tier
 from vogue.schemas.errors import ClarificationNeeded, JobCancelled, ServiceError, VogueError
 from vogue.schemas.jobs import JobStatus
 from vogue.schemas.requests import Thinking
@@ -43,6 +43,9 @@ def run(
     image_guidance: Annotated[float | None, typer.Option(help="How closely to follow the inputs.")] = None,
     negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What to keep away from.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same result.")] = None,
+    tier: Annotated[
+        Tier | None, typer.Option(help="fast takes fewer, larger steps and loses little. By default the server's.")
+    ] = None,
     visual_prompt: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="A picture with marks that say what to do; may be repeated."),
@@ -85,6 +88,7 @@ def run(
             image_guidance=image_guidance,
             negative_prompt=negative,
             seed=seed,
+            tier=tier,
             thinking=thinking,
             self_review=_self_review(min_score, max_trials),
         )

@@ -82,6 +82,7 @@ def _details(spec: JobSpec) -> dict[str, Any]:
     return {
         "task": spec.task.value,
         "steps": spec.steps,
+        "tier": spec.tier.value,
         "guidance": spec.guidance,
         "image_guidance": spec.image_guidance,
         "num_frames": spec.num_frames,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from vogue.schemas.base import Contract
-from vogue.schemas.config import Role, Task
+from vogue.schemas.config import Role, Task, Tier
 from vogue.schemas.references import Tag
 from vogue.schemas.requests import SelfReview, Thinking
 
@@ -82,8 +82,11 @@ class Knobs(Contract):
     guidance: Annotated[float, Field(gt=0)] | None = None
     image_guidance: Annotated[float, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    tier: Tier | None = None
     thinking: Thinking | None = None
     self_review: SelfReview | None = None
+    deadline_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    webhook_url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=4096)] | None = None
     roles: Annotated[tuple[Role, ...], Field(max_length=16)] = ()
     visuals: Annotated[tuple[ExtraVisual, ...], Field(max_length=16)] = ()
 

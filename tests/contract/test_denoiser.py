@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vogue.schemas.config import Task
+from vogue.schemas.config import Task, Tier
 from vogue.schemas.errors import JobNotFound
 from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint, Pass
 
@@ -82,13 +82,17 @@ async def test_starting_twice_changes_nothing(implementation: Any, job: DenoiseJ
     assert await _all(implementation, job.job_id) == events
 
 
-async def test_a_resumed_job_ends_as_if_it_had_never_stopped(implementation: Any, job: DenoiseJob) -> None:
+@pytest.mark.parametrize("tier", list(Tier))
+async def test_a_resumed_job_ends_as_if_it_had_never_stopped(implementation: Any, job: DenoiseJob, tier: Tier) -> None:
+    job = job.model_copy(update={"tier": tier})
     await implementation.ports.denoiser.start(job)
     whole = await _all(implementation, job.job_id)
     checkpoint = next(event for event in whole if event.kind == "checkpoint" and event.steps_done == 4)
     assert checkpoint.latents is not None
     resumed_job = job.model_copy(update={"job_id": job.job_id + "-resumed"})
-    resume_from = LatentCheckpoint(job_id=resumed_job.job_id, steps_done=4, latents=checkpoint.latents)
+    resume_from = LatentCheckpoint(
+        job_id=resumed_job.job_id, steps_done=4, latents=checkpoint.latents, memory=checkpoint.memory
+    )
     await implementation.ports.denoiser.start(resumed_job, resume_from)
     rest = await _all(implementation, resumed_job.job_id)
     assert [event.steps_done for event in rest] == [5, 6, 6]

@@ -15,7 +15,8 @@ from vogue.engines.layout import Conditions, arrange, free_frames
 from vogue.engines.port import Row
 from vogue.engines.sampling import Denoising, denoise, get_noise, prepare, tick
 from vogue.engines.schedule import get_schedule, timesteps_of
-from vogue.schemas.config import ScheduleConfig
+from vogue.engines.tiers import is_guided
+from vogue.schemas.config import ScheduleConfig, Tier
 from vogue.schemas.errors import RequestInvalid, ShapeUnsupported
 from vogue.schemas.stages import Pass
 
@@ -140,6 +141,55 @@ def test_jobs_of_different_lengths_share_ticks_and_end_as_alone() -> None:
     assert [len(rows) for rows in engine.calls] == [6, 6, 5, 3, 3]
     for alone, shared in zip(make(), together, strict=True):
         assert torch.equal(denoise(Attraction(), [alone])[0], shared)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3, 4])
+def test_a_resumed_job_of_the_fast_tier_ends_as_if_it_had_never_stopped(stop: int) -> None:
+    conditions = Conditions(first_frame=torch.randn(4, 1, 2, 2))
+
+    def fast(latents: Tensor, done: int = 0, memory: Tensor | None = None) -> Denoising:
+        return prepare(
+            latents, contexts(), conditions, 4, 5.0, 2.0, SCHEDULE, steps_done=done, tier=Tier.FAST, memory=memory
+        )
+
+    [whole] = denoise(Attraction(), [fast(get_noise((4, 3, 2, 2), 0))])
+    first = fast(get_noise((4, 3, 2, 2), 0))
+    for _ in range(stop):
+        tick(Attraction(), [first])
+    assert torch.equal(denoise(Attraction(), [fast(first.target, stop, first.memory)])[0], whole)
+    assert not torch.allclose(denoise(Attraction(), [job(conditions)])[0], whole)
+
+
+class Curve:
+    """An engine whose flow is known: from noise to a normal distribution of deviation 0.6."""
+
+    def forward(self, rows: Sequence[Row]) -> list[Tensor]:
+        velocities = []
+        for row in rows:
+            sigma = row.timestep / 1000
+            clean = row.latents * (0.36 * (1 - sigma)) / (0.36 * (1 - sigma) ** 2 + sigma**2)
+            velocities.append((row.latents - clean) / sigma)
+        return velocities
+
+
+def test_the_fast_tier_comes_nearer_in_as_many_steps() -> None:
+    noise, schedule = get_noise((4, 3, 2, 2), 0), ScheduleConfig(shift=3.0)
+
+    def error(steps: int, tier: Tier) -> float:
+        one = prepare(noise, contexts(), Conditions(), steps, 1.0, 1.0, schedule, tier=tier)
+        return float((denoise(Curve(), [one])[0] - 0.6 * noise).abs().max())
+
+    for steps in (6, 8, 12):
+        assert error(steps, Tier.FAST) < 0.9 * error(steps, Tier.EXACT)
+    assert error(20, Tier.FAST) < 0.2 * error(20, Tier.EXACT)
+
+
+def test_the_fast_tier_leaves_guidance_out_of_every_other_late_step() -> None:
+    engine = Attraction()
+    one = prepare(get_noise((4, 3, 2, 2), 0), contexts(), Conditions(), 8, 5.0, 2.0, SCHEDULE, tier=Tier.FAST)
+    denoise(engine, [one])
+    assert [len(rows) for rows in engine.calls] == [3, 3, 3, 3, 1, 3, 1, 3]
+    assert [is_guided(step, 8, Tier.EXACT) for step in range(8)] == [True] * 8
 
 
 @pytest.mark.parametrize("stop", [0, 1, 3, 4])

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vogue.graph.resolve import resolve
+from vogue.graph.resolve import Resolved, resolve
 from vogue.graph.shapes import canvas, nearest_frames, usable_frames
-from vogue.schemas.config import Role, Task
+from vogue.schemas.config import Role, Task, Tier
 from vogue.schemas.errors import LimitExceeded, RequestInvalid, ShapeUnsupported, ThinkingUnavailable, VogueError
 from vogue.schemas.jobs import Asset
 from vogue.schemas.presets import get_preset
 from vogue.schemas.references import MediaKind
-from vogue.schemas.requests import GenerationRequest, JobSpec, Thinking, VisualInput
+from vogue.schemas.requests import GenerationRequest, Thinking, VisualInput
 
 MINI = get_preset("mini")
 CLIP = "upload_clip-clip-clip-clip"
@@ -39,7 +39,7 @@ def _asset(asset_id: str, kind: MediaKind, height_px: int = 1080, width_px: int 
 
 def _resolve(
     assets: tuple[Asset, ...] = (), role: Role = Role.SOURCE, **fields: Any
-) -> tuple[JobSpec, tuple[str, ...]]:
+) -> Resolved:
     visuals = tuple(
         VisualInput(tag=f"{asset.kind}{index}", role=role, upload_id=asset.id) for index, asset in enumerate(assets, 1)
     )
@@ -55,6 +55,15 @@ def test_the_preset_fills_in_what_is_left_open() -> None:
     assert (spec.steps, spec.guidance, spec.image_guidance) == (defaults.steps, defaults.guidance, 1.0)
     assert (spec.seed, spec.fps, spec.negative_prompt) == (7, MINI.fps, MINI.default_negative_prompt)
     assert notices == ()
+
+
+def test_the_fast_tier_takes_fewer_steps_unless_the_request_names_them() -> None:
+    exact, fast = _resolve().spec, _resolve(tier="fast").spec
+    assert (exact.tier, exact.steps) == (Tier.EXACT, 20)
+    assert (fast.tier, fast.steps) == (Tier.FAST, 8)
+    assert _resolve(tier="fast", steps=12).spec.steps == 12
+    with pytest.raises(RequestInvalid, match="tier has no meaning"):
+        _resolve(task="understand", tier="fast")
 
 
 def test_an_edit_keeps_shape_rate_and_length_and_says_what_it_cuts() -> None:

@@ -48,6 +48,8 @@ def test_costs_follow_the_shape() -> None:
     edit = cost(task=Task.V2V_EDIT, image_guidance=1.5)
     assert 2 * clip.flops < edit.flops < 4 * clip.flops
     assert edit.largest_row_bytes > clip.largest_row_bytes
+    fast = cost(tier="fast", steps=8)
+    assert fast.flops == pytest.approx(clip.flops * 14 / 40)
     assert cost_of(spec(Task.UNDERSTAND, steps=0), 0, MINI, 4).flops == 0
 
 

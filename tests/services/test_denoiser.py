@@ -43,6 +43,7 @@ class Manual:
     job: DenoiseJob
     steps_done: int = 0
     shape_class: str = "one"
+    memory: Latents | None = None
     rows: int = 1
     num_bytes: int = 1
 

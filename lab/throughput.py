@@ -1,0 +1,86 @@
+"""What a server gains when jobs share steps, and how well it knows what a job will cost: two sections of `vogue.lab.perf`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from vogue import Vogue
+
+__all__ = ["Estimates", "Sharing", "measure_estimates", "measure_sharing"]
+
+_WORDS = "a red star moves to the left in front of a blue background"
+_TOGETHER = 8
+_SHAPES = (
+    {"task": "t2v", "steps": 20},
+    {"task": "t2i", "steps": 20},
+    {"task": "t2v", "steps": 10},
+    {"task": "t2i", "steps": 40},
+    {"task": "t2v", "steps": 30, "num_frames": 9},
+    {"task": "t2v", "steps": 20, "height_px": 96, "width_px": 96},
+    {"task": "t2v", "steps": 20, "guidance": 1.0},
+    {"task": "t2i", "steps": 10, "height_px": 96, "width_px": 96},
+)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Seconds of eight jobs one after another and all at once, medians of interleaved rounds, and the median of the rounds' ratios."""
+
+    in_a_row_s: float
+    at_once_s: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """How far the seconds foretold at submission were from those that a job took, alone on the server."""
+
+    jobs: int
+    median_error: float
+    worst_error: float
+
+
+def measure_sharing(client: Vogue, folder: Path, rounds: int) -> Sharing:
+    """Eight default clips in a row, then eight at once, in turns, so that a busy machine disturbs both alike."""
+    rows, bursts, ratios = [], [], []
+    seed = 10_000
+    for _ in range(rounds):
+        began = time.perf_counter()
+        for _ in range(_TOGETHER):
+            _make(client, folder, seed := seed + 1)
+        rows.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        seeds = range(seed + 1, seed + _TOGETHER + 1)
+        made = [client.generate(f"{_WORDS} {one}", task="t2v", seed=one) for one in seeds]
+        for one, result in zip(seeds, made, strict=True):
+            result.wait()
+            result.save(folder / f"{one}.mp4")
+        seed += _TOGETHER
+        bursts.append(time.perf_counter() - began)
+        ratios.append(rows[-1] / bursts[-1])
+    return Sharing(median(rows), median(bursts), median(ratios))
+
+
+def measure_estimates(client: Vogue, folder: Path, rounds: int) -> Estimates:
+    """Jobs of many shapes, each alone: after a first round, from which the server learns, what it foretells is compared."""
+    errors = []
+    seed = 20_000
+    for number in range(rounds + 1):
+        for shape in _SHAPES:
+            seed += 1
+            result = client.generate(f"{_WORDS} {seed}", seed=seed, **shape)
+            result.wait()
+            job = client.jobs.get(result.id).job
+            if number and job.estimate_s is not None and job.started_at_s is not None and job.finished_at_s is not None:
+                took = job.finished_at_s - job.started_at_s
+                errors.append(abs(job.estimate_s - took) / took)
+    return Estimates(len(errors), median(errors), max(errors))
+
+
+def _make(client: Vogue, folder: Path, seed: int) -> None:
+    made = client.generate(f"{_WORDS} {seed}", task="t2v", seed=seed)
+    made.wait()
+    made.save(folder / f"{seed}.mp4")
