@@ -33,6 +33,10 @@ class Sessions:
         """See `AsyncSessions.list`."""
         return run(self._sessions.list(limit, before))
 
+    def delete(self, session_id: str) -> None:
+        """See `AsyncSessions.delete`."""
+        run(self._sessions.delete(session_id))
+
 
 class SessionHandle:
     """See `AsyncSessionHandle`."""
@@ -75,6 +79,7 @@ class SessionHandle:
         source: Media | None = None,
         first_frame: Media | None = None,
         references: Sequence[Media] = (),
+        visual_prompts: Sequence[Media] = (),
         inputs: Sequence[Media] = (),
         parent: int | None = None,
         expected_head: int | None = None,
@@ -86,6 +91,7 @@ class SessionHandle:
             source=source,
             first_frame=first_frame,
             references=references,
+            visual_prompts=visual_prompts,
             inputs=inputs,
             parent=parent,
             expected_head=expected_head,
@@ -96,6 +102,10 @@ class SessionHandle:
     def replay(self, number: int, seed: int | None = None) -> TurnHandle:
         """See `AsyncSessionHandle.replay`."""
         return TurnHandle(run(self._handle.replay(number, seed)))
+
+    def delete(self) -> None:
+        """See `AsyncSessions.delete`."""
+        run(self._handle.delete())
 
     def undo(self) -> Self:
         """See `AsyncSessionHandle.undo`."""

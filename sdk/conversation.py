@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self, TypeVar, Unpack
 from urllib.parse import quote
@@ -63,6 +64,15 @@ class AsyncSessions:
         content = (await self._exchange.call("GET", "/v1/sessions", params=params)).content
         return [read_as(SessionSummary, json.dumps(entry)) for entry in list_entries(content)]
 
+    async def delete(self, session_id: str) -> None:
+        """Forget a conversation. What its turns made stays until it is deleted, or too old.
+
+        Raises:
+            SessionNotFound: no session has this id.
+            TurnConflict: a turn is still at work.
+        """
+        await self._exchange.call("DELETE", _path(session_id), repeatable=False)
+
     def _handle(self, session: Session) -> AsyncSessionHandle:
         return AsyncSessionHandle(self._exchange, session, self._upload)
 
@@ -105,6 +115,7 @@ class AsyncSessionHandle:
         source: Media | None = None,
         first_frame: Media | None = None,
         references: Sequence[Media] = (),
+        visual_prompts: Sequence[Media] = (),
         inputs: Sequence[Media] = (),
         parent: int | None = None,
         expected_head: int | None = None,
@@ -113,7 +124,7 @@ class AsyncSessionHandle:
         """The next turn: what the instruction refers to (`it`, `turn 1`, `image2`) is found by the server.
 
         Args:
-            source, first_frame, references: named explicitly, by tag (`"turn1"`) or as media that is new.
+            source, first_frame, references, visual_prompts: named explicitly, by tag (`"turn1"`) or as media that is new.
             inputs: media to bring in; the words say what each is for.
             parent: the turn to follow instead of the head; 0 begins anew.
             expected_head: refuse if the head is elsewhere by now.
@@ -125,20 +136,25 @@ class AsyncSessionHandle:
         given = [(Role.REFERENCE, media) for media in references]
         given += [(Role.FIRST_FRAME, first_frame)] if first_frame is not None else []
         given += [(Role.SOURCE, source)] if source is not None else []
+        given += [(Role.VISUAL_PROMPT, media) for media in visual_prompts]
         fields: dict[str, Any] = {"instruction": instruction, "parent": parent, "expected_head": expected_head}
         fields = {name: value for name, value in {**fields, **settings}.items() if value is not None}
         validate(TurnRequest, fields)
         named = [await self._named(media, role) for role, media in given]
         named += [await self._named(media, None) for media in inputs]
         wanted = validate(TurnRequest, {**fields, "inputs": named})
-        turn = await _post(self._exchange, Turn, f"{_path(self.id)}/turns", wanted, repeatable=False)
+        turn = await _post(self._exchange, Turn, f"{_path(self.id)}/turns", wanted, key=secrets.token_urlsafe(18))
         return await self._took(turn)
 
     async def replay(self, number: int, seed: int | None = None) -> AsyncTurnHandle:
         """Do a turn again beside itself, with the seed given or a new one."""
         path = f"{_path(self.id)}/turns/{number}/replay"
         wanted = validate(ReplayTurnRequest, {"seed": seed})
-        return await self._took(await _post(self._exchange, Turn, path, wanted, repeatable=False))
+        return await self._took(await _post(self._exchange, Turn, path, wanted, key=secrets.token_urlsafe(18)))
+
+    async def delete(self) -> None:
+        """See `AsyncSessions.delete`."""
+        await self._exchange.call("DELETE", _path(self.id), repeatable=False)
 
     async def undo(self) -> Self:
         """Move the head to its parent; the turn stays, and can be gone back to. One at work is cancelled."""
@@ -197,7 +213,16 @@ def _path(session_id: str) -> str:
     return f"/v1/sessions/{quote(session_id, safe='') or '-'}"
 
 
-async def _post(exchange: Exchange, contract: type[M], path: str, body: Message, *, repeatable: bool = True) -> M:
+async def _post(
+    exchange: Exchange,
+    contract: type[M],
+    path: str,
+    body: Message,
+    *,
+    repeatable: bool = True,
+    key: str | None = None,
+) -> M:
+    """Send a body. Under a `key` of its own the server takes it once, however often it comes."""
     content = body.model_dump_json(exclude_none=True).encode()
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": "application/json"} | ({"idempotency-key": key} if key is not None else {})
     return await exchange.fetch(contract, "POST", path, content=content, headers=headers, repeatable=repeatable)

@@ -40,6 +40,8 @@ class RehearsedSessions:
         self._stage = stage
         self._requests = requests
         self._sessions: dict[str, Session] = {}
+        self._keys: dict[tuple[str, str], int] = {}
+        self._begun = 0
 
     def routes(self) -> tuple[Route, ...]:
         """Every path below /v1/sessions."""
@@ -48,6 +50,7 @@ class RehearsedSessions:
             ("POST", "/v1/sessions", self._create),
             ("GET", "/v1/sessions", self._list),
             ("GET", one, lambda _, session_id: _answer(self._fresh(session_id))),
+            ("DELETE", one, self._delete),
             ("POST", f"{one}/turns", self._turn),
             ("GET", rf"{one}/turns/(\d+)", lambda _, session_id, number: _answer(self._turn_of(session_id, number))),
             ("POST", rf"{one}/turns/(\d+)/replay", self._replay),
@@ -64,7 +67,8 @@ class RehearsedSessions:
 
     def _create(self, request: httpx.Request) -> httpx.Response:
         wanted = validate(SessionRequest, json.loads(request.read() or b"{}"))
-        session_id = f"session_{len(self._sessions) + 1:016d}"
+        self._begun += 1
+        session_id = f"session_{self._begun:016d}"
         self._sessions[session_id] = Session(id=session_id, title=wanted.title, created_at_s=0.0)
         return _answer(self._sessions[session_id], 201)
 
@@ -93,6 +97,13 @@ class RehearsedSessions:
         self._sessions[session_id] = session.model_copy(update=update)
         return self._sessions[session_id]
 
+    def _delete(self, _: httpx.Request, session_id: str) -> httpx.Response:
+        for turn in self._fresh(session_id).turns:
+            if turn.job is not None and not turn.job.status.final:
+                raise TurnConflict(f"turn {turn.number} of session {session_id} is still at work")
+        del self._sessions[session_id]
+        return httpx.Response(200, json={"id": session_id, "object": "session", "deleted": True})
+
     def _turn_of(self, session_id: str, number: str) -> Turn:
         turn = self._fresh(session_id).turn(int(number))
         if turn is None:
@@ -102,6 +113,9 @@ class RehearsedSessions:
     def _turn(self, request: httpx.Request, session_id: str) -> httpx.Response:
         wanted = validate(TurnRequest, json.loads(request.read()))
         session = self._fresh(session_id)
+        key = (session_id, request.headers.get("idempotency-key", ""))
+        if key in self._keys:
+            return _answer(self._turn_of(session_id, str(self._keys[key])), 201)
         _check_head(session, wanted.expected_head)
         given = []
         for one in wanted.inputs:
@@ -125,7 +139,10 @@ class RehearsedSessions:
         )
         visuals = tuple(VisualInput(tag=one.called, role=one.role, upload_id=one.asset_id) for one in inputs)
         outside = wanted.outside().model_copy(update={"instruction": found.instruction, "visuals": visuals})
-        return self._took(session, outside, parent=parent, instruction=wanted.instruction, inputs=inputs)
+        answer = self._took(session, outside, parent=parent, instruction=wanted.instruction, inputs=inputs)
+        if key[1]:
+            self._keys[key] = len(session.turns) + 1
+        return answer
 
     def _replay(self, request: httpx.Request, session_id: str, number: str) -> httpx.Response:
         wanted = validate(ReplayTurnRequest, json.loads(request.read() or b"{}"))

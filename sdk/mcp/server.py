@@ -60,7 +60,8 @@ _PAGE = 50
 _INSTRUCTIONS = """\
 VOGUE makes and edits images and videos. Media is named by id (`upload_…`, `asset_…`){paths}; it is never given inline or as a URL. \
 generate and edit wait for the result and may take minutes; where calls have to be short, use submit_generate or submit_edit and \
-ask get_job with wait_s. Every result is an asset whose id can be the source of the next edit."""
+ask get_job with wait_s. Every result is an asset whose id can be the source of the next edit. For a conversation with somebody who \
+says `it` and `the one before`, start_session and then take_turn."""
 
 
 def build_server(connect: Connect, roots: Roots | None = None) -> Server[Any]:

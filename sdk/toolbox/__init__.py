@@ -13,12 +13,18 @@ from .arguments import (
     JobTarget,
     Planning,
     Question,
+    SessionPage,
+    SessionStart,
+    SessionTarget,
+    TurnAsk,
+    TurnTarget,
     WaitedEdit,
     WaitedGeneration,
+    WaitedTurn,
 )
 from .catalogue import TOOLS, Tool, tool_named
 from .media import Roots
-from .reports import AssetList, AssetReport, JobReport, Report, explain
+from .reports import AssetList, AssetReport, JobReport, Report, SessionList, SessionReport, TurnReport, explain
 from .work import Bench, Tell
 
 __all__ = [
@@ -37,10 +43,19 @@ __all__ = [
     "Question",
     "Report",
     "Roots",
+    "SessionList",
+    "SessionPage",
+    "SessionReport",
+    "SessionStart",
+    "SessionTarget",
     "Tell",
     "Tool",
+    "TurnAsk",
+    "TurnReport",
+    "TurnTarget",
     "WaitedEdit",
     "WaitedGeneration",
+    "WaitedTurn",
     "explain",
     "tool_named",
 ]

@@ -23,8 +23,14 @@ __all__ = [
     "Media",
     "Planning",
     "Question",
+    "SessionPage",
+    "SessionStart",
+    "SessionTarget",
+    "TurnAsk",
+    "TurnTarget",
     "WaitedEdit",
     "WaitedGeneration",
+    "WaitedTurn",
 ]
 
 _MAX_PATH_CHARS = 4096
@@ -76,10 +82,22 @@ class _Making(Arguments):
         tuple[Media, ...],
         Field(max_length=16, description=f"Pictures of whom or what shall appear. {_WHICH}"),
     ] = ()
+    visual_prompts: Annotated[
+        tuple[Media, ...],
+        Field(
+            max_length=16,
+            description="Pictures with marks drawn on them (arrows, rings, crosses, words) that say what to do; the server has to"
+            f" think about them. {_WHICH}",
+        ),
+    ] = ()
     num_frames: Annotated[
         int | None, Field(description="Length of the clip in frames, 4k + 1. By default the model's, or the source's.")
     ] = None
     steps: Annotated[int | None, Field(description="Denoising steps; more is slower. By default the task's.")] = None
+    tier: Annotated[
+        Literal["exact", "fast"] | None,
+        Field(description="fast is there in less than half the time and a little less exact. By default the server's."),
+    ] = None
     guidance: Annotated[float | None, Field(description="How closely to follow the words.")] = None
     image_guidance: Annotated[float | None, Field(description="How closely to follow the given pictures.")] = None
     negative_prompt: Annotated[str | None, Field(max_length=20_000, description="What to keep away from.")] = None
@@ -135,6 +153,56 @@ class Planning(_Waited, _New, _Making):
     """What to plan: an edit if it has a source, else something new."""
 
     source: Annotated[Media | None, Field(description=f"The picture or clip to change. {_WHICH}")] = None
+
+
+class SessionStart(Arguments):
+    """A new conversation."""
+
+    title: Annotated[str, Field(max_length=200, description="What it is about, for people who look at the list.")] = ""
+
+
+class SessionTarget(Arguments):
+    """Which conversation."""
+
+    session_id: Annotated[str, Field(min_length=1, max_length=200, description="The session's id, `session_…`.")]
+
+
+class TurnAsk(_Thought, _New, _Making, SessionTarget):
+    """The next turn of a conversation. Media can also be named by its tag in the session: turn1, image2, video1."""
+
+    source: Annotated[
+        Media | None,
+        Field(
+            description="What to change, if the words do not say it: a tag of the session such as turn1, or something new."
+            f" By default the last result. {_WHICH}"
+        ),
+    ] = None
+    parent: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="The turn to go on from in place of the last one; 0 begins anew. This branches the session.",
+        ),
+    ] = None
+
+
+class WaitedTurn(_Waited, TurnAsk):
+    """The next turn, and wait for it."""
+
+
+class TurnTarget(SessionTarget):
+    """Which turn to go on from."""
+
+    turn: Annotated[int, Field(ge=0, description="The number of a turn; 0 is the start, before the first one.")]
+
+
+class SessionPage(Arguments):
+    """Which part of the list."""
+
+    limit: Annotated[int, Field(ge=1, le=100, description="How many, newest first.")] = 20
+    before: Annotated[
+        str | None, Field(max_length=200, description="Continue below this id: `next_before` of the last page.")
+    ] = None
 
 
 class Question(_Waited):

@@ -9,7 +9,7 @@ from typing import Any
 from vogue.schemas.errors import RequestInvalid
 from vogue.schemas.wire import validate
 
-from . import arguments, reports, work
+from . import arguments, reports, talking, work
 
 __all__ = ["TOOLS", "Tool", "tool_named"]
 
@@ -131,6 +131,72 @@ TOOLS: tuple[Tool, ...] = (
         reports.JobReport,
         work.cancel_job,
         destroys=True,
+        repeatable=True,
+    ),
+    Tool(
+        "start_session",
+        "Start a conversation",
+        "Begin a session, in which turns build on each other: `make it blue` changes the last result, `put the fox from turn 1 on"
+        " it` uses an earlier one. Answers its session_id for take_turn.",
+        arguments.SessionStart,
+        reports.SessionReport,
+        talking.start_session,
+    ),
+    Tool(
+        "take_turn",
+        "Take a turn in a conversation",
+        "Make or change something as the next turn of a session. What the words refer to (it, turn 2, image1) is found by the"
+        " server; source, references, first_frame and visual_prompts may also be tags of the session. With parent it branches from"
+        " an earlier turn, and parent 0 begins anew. Waits until it is done; cancelling the call cancels the turn.",
+        arguments.WaitedTurn,
+        reports.TurnReport,
+        talking.take_turn,
+    ),
+    Tool(
+        "submit_turn",
+        "Start a turn in a conversation",
+        "As take_turn, but answers at once with the job's id. Until it is over, or undone, the session takes no other turn.",
+        arguments.TurnAsk,
+        reports.TurnReport,
+        talking.submit_turn,
+    ),
+    Tool(
+        "list_turns",
+        "Look at a conversation",
+        "A session's tree of turns with their instructions and results, where it stands, and what each file is called in it.",
+        arguments.SessionTarget,
+        reports.SessionReport,
+        talking.list_turns,
+        reads_only=True,
+        repeatable=True,
+    ),
+    Tool(
+        "undo_turn",
+        "Undo the last turn",
+        "Go back to the turn before the last one. The undone turn stays in the tree and can be gone back to; one that is still at"
+        " work is cancelled.",
+        arguments.SessionTarget,
+        reports.SessionReport,
+        talking.undo_turn,
+        destroys=True,
+    ),
+    Tool(
+        "go_to_turn",
+        "Go on from another turn",
+        "Choose the turn that the next one follows: any of the session, or 0 for the start. Nothing is lost.",
+        arguments.TurnTarget,
+        reports.SessionReport,
+        talking.go_to_turn,
+        repeatable=True,
+    ),
+    Tool(
+        "list_sessions",
+        "List conversations",
+        "The sessions that there are, newest first.",
+        arguments.SessionPage,
+        reports.SessionList,
+        talking.list_sessions,
+        reads_only=True,
         repeatable=True,
     ),
     Tool(

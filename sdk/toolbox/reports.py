@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,13 +12,28 @@ from vogue.schemas.errors import (
     JobCancelled,
     JobNotFound,
     ServiceOverloaded,
+    SessionNotFound,
+    TurnNotFound,
     VogueError,
 )
 from vogue.schemas.jobs import Asset, ErrorInfo, Job, JobStatus, Stage
 from vogue.schemas.plan import Plan
 from vogue.schemas.references import MediaKind
+from vogue.schemas.sessions import Session, Turn
 
-__all__ = ["AssetList", "AssetReport", "JobReport", "Report", "explain"]
+__all__ = [
+    "AssetList",
+    "AssetReport",
+    "JobReport",
+    "Report",
+    "SessionLine",
+    "SessionList",
+    "SessionReport",
+    "TagLine",
+    "TurnLine",
+    "TurnReport",
+    "explain",
+]
 
 
 class Report(BaseModel):
@@ -91,6 +106,110 @@ class JobReport(Report):
         )
 
 
+class TurnReport(JobReport):
+    """A turn of a conversation, which is a job."""
+
+    session_id: str
+    turn: Annotated[int, Field(description="Its number; the words `turn 2` mean the result of the second turn.")]
+    parent: Annotated[int | None, Field(description="The turn it followed; null if it began anew.")] = None
+    instruction: str
+    looked_at: Annotated[
+        tuple[str, ...], Field(description="What of the session it looked at, and as what, such as `turn1 as source`.")
+    ] = ()
+
+    @classmethod
+    def of_turn(cls, turn: Turn, job: Job, server: str) -> TurnReport:
+        """A turn of the server at a URL, and its job as it stands."""
+        report = JobReport.of(job, server)
+        fields: dict[str, Any] = {name: getattr(report, name) for name in JobReport.model_fields}
+        if job.status is JobStatus.COMPLETED and job.assets:
+            fields["advice"] = (
+                f"Call take_turn with session_id {turn.session_id} to go on: `it` is this result now, and turn {turn.number} later."
+            )
+        return cls(
+            **fields,
+            session_id=turn.session_id,
+            turn=turn.number,
+            parent=turn.parent,
+            instruction=turn.instruction,
+            looked_at=tuple(f"{one.tag} as {one.role}" for one in turn.inputs),
+        )
+
+
+class TurnLine(Report):
+    """A turn in the list of a session's turns."""
+
+    turn: int
+    parent: int | None
+    instruction: str
+    job_id: str
+    status: Annotated[JobStatus | None, Field(description="Null once its job was deleted.")] = None
+    asset_id: Annotated[str | None, Field(description="Its result.")] = None
+    error: ErrorInfo | None = None
+
+
+class TagLine(Report):
+    """A file of a session, and what it is called there."""
+
+    tag: Annotated[str, Field(description="What instructions call it: turn1, image2, video1.")]
+    asset_id: str
+    kind: MediaKind
+
+
+class SessionReport(Report):
+    """A conversation: the tree of its turns, where it stands, and what its files are called."""
+
+    session_id: str
+    title: str
+    head: Annotated[int | None, Field(description="The turn that the next one follows; null at the start.")]
+    turns: tuple[TurnLine, ...]
+    tags: tuple[TagLine, ...]
+    advice: Annotated[str, Field(description="What can be done next.")]
+
+    @classmethod
+    def of(cls, session: Session) -> SessionReport:
+        """A session."""
+        where = f"follows turn {session.head}" if session.head is not None else "begins anew"
+        return cls(
+            session_id=session.id,
+            title=session.title,
+            head=session.head,
+            turns=tuple(_turn_line(turn) for turn in session.turns),
+            tags=tuple(TagLine(tag=one.tag, asset_id=one.asset.id, kind=one.asset.kind) for one in session.assets),
+            advice=f"The next take_turn with session_id {session.id} {where}; its parent or go_to_turn choose another place.",
+        )
+
+
+class SessionLine(Report):
+    """A session in a list."""
+
+    session_id: str
+    title: str
+    num_turns: int
+    head: int | None
+
+
+class SessionList(Report):
+    """One page of the conversations."""
+
+    sessions: tuple[SessionLine, ...]
+    next_before: Annotated[
+        str | None, Field(description="Give this as `before` for the next page; null at the end.")
+    ] = None
+
+
+def _turn_line(turn: Turn) -> TurnLine:
+    return TurnLine(
+        turn=turn.number,
+        parent=turn.parent,
+        instruction=turn.instruction,
+        job_id=turn.job_id,
+        status=turn.job.status if turn.job is not None else None,
+        asset_id=turn.result.id if turn.result is not None else None,
+        error=turn.job.error if turn.job is not None else None,
+    )
+
+
 class AssetList(Report):
     """One page of what the server holds."""
 
@@ -122,6 +241,8 @@ def explain(error: VogueError) -> str:
     told = f"{error.code}{where}: {error.message}"
     if isinstance(error, AssetNotFound):
         return f"{told}. list_assets tells what there is"
+    if isinstance(error, SessionNotFound | TurnNotFound):
+        return f"{told}. {'list_sessions' if isinstance(error, SessionNotFound) else 'list_turns'} tells what there is"
     if isinstance(error, JobNotFound):
         return f"{told}. Only ids answered by submit_generate, submit_edit, generate or edit are known"
     if isinstance(error, JobCancelled):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,7 @@ from .arguments import (
     JobTarget,
     Planning,
     Question,
+    TurnAsk,
     WaitedEdit,
     WaitedGeneration,
 )
@@ -37,16 +38,20 @@ from .reports import AssetList, AssetReport, JobReport
 __all__ = [
     "Bench",
     "Tell",
+    "by_part",
     "cancel_job",
     "decide_plan",
     "edit",
     "generate",
     "get_job",
     "list_assets",
+    "media_of",
     "plan",
+    "settings_of",
     "submit_edit",
     "submit_generate",
     "understand",
+    "wait_for",
 ]
 
 Tell = Callable[[JobEvent], Awaitable[None]]
@@ -57,6 +62,7 @@ _CANCEL_S = 10.0
 _SETTINGS = {
     "num_frames",
     "steps",
+    "tier",
     "guidance",
     "image_guidance",
     "negative_prompt",
@@ -65,6 +71,9 @@ _SETTINGS = {
     "width_px",
     "thinking",
 }
+# Arguments that name media: several in one, or one each.
+_LISTED = ("references", "visual_prompts")
+_SINGLE = ("source", "first_frame")
 
 
 async def _silence(_: JobEvent) -> None:
@@ -163,24 +172,32 @@ def _report(bench: Bench, handle: AsyncJobHandle) -> JobReport:
 
 async def _submit(bench: Bench, wanted: Generation | Edit | Planning, **more: Any) -> AsyncJobHandle:
     """Find the media, then submit. Nothing is uploaded for arguments that cannot work."""
-    settings: dict[str, Any] = wanted.model_dump(include=_SETTINGS, exclude_none=True) | more
+    settings = settings_of(wanted) | more
+    validate(GenerationRequest, {"instruction": wanted.instruction, **settings})
+    found: dict[str, Asset] = {}
+    for param, one in media_of(wanted):
+        found[param] = await find_media(bench.client, bench.roots, one, param)
+    return await bench.client.generate(wanted.instruction, **by_part(found), **settings)
+
+
+def settings_of(wanted: Generation | Edit | Planning | TurnAsk) -> dict[str, Any]:
+    """What the arguments say beside words and media, as a request's fields."""
+    settings: dict[str, Any] = wanted.model_dump(include=_SETTINGS, exclude_none=True)
     if getattr(wanted, "output", "video") == "image":
         settings.setdefault("num_frames", 1)
-    validate(GenerationRequest, {"instruction": wanted.instruction, **settings})
-    named: list[tuple[str, str | None]] = [(f"references.{index}", one) for index, one in enumerate(wanted.references)]
-    named += [(param, getattr(wanted, param, None)) for param in ("source", "first_frame")]
-    found: dict[str, Asset] = {}
-    for param, one in named:
-        if one is not None:
-            found[param] = await find_media(bench.client, bench.roots, one, param)
-    references = [asset for param, asset in found.items() if param.startswith("references.")]
-    return await bench.client.generate(
-        wanted.instruction,
-        source=found.get("source"),
-        first_frame=found.get("first_frame"),
-        references=references,
-        **settings,
-    )
+    return settings
+
+
+def media_of(wanted: Generation | Edit | Planning | TurnAsk) -> list[tuple[str, str]]:
+    """The media that arguments name, by the argument's name."""
+    named = [(f"{many}.{n}", one) for many in _LISTED for n, one in enumerate(getattr(wanted, many))]
+    return named + [(param, one) for param in _SINGLE if (one := getattr(wanted, param, None)) is not None]
+
+
+def by_part(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Media under the names of `media_of`, as the client's methods take them."""
+    listed = {many: [one for param, one in found.items() if param.startswith(f"{many}.")] for many in _LISTED}
+    return listed | {param: found[param] for param in _SINGLE if param in found}
 
 
 async def _until_rest(bench: Bench, handle: AsyncJobHandle, timeout_s: float) -> None:
@@ -194,6 +211,12 @@ async def _until_rest(bench: Bench, handle: AsyncJobHandle, timeout_s: float) ->
 
 
 async def _finish(bench: Bench, handle: AsyncJobHandle, timeout_s: float) -> JobReport:
+    """Wait for the end of a job, and report it."""
+    await wait_for(bench, handle, timeout_s)
+    return _report(bench, handle)
+
+
+async def wait_for(bench: Bench, handle: AsyncJobHandle, timeout_s: float) -> None:
     """Wait for the end of a job, or for the end of patience, which is no error: the job goes on.
 
     Raises:
@@ -207,7 +230,6 @@ async def _finish(bench: Bench, handle: AsyncJobHandle, timeout_s: float) -> Job
             await handle.refresh()
         if not isinstance(error, ServiceTimeout) or handle.status in (JobStatus.FAILED, JobStatus.CANCELLED):
             raise type(error)(f"job {handle.id}: {error.message}", param=error.param) from error
-    return _report(bench, handle)
 
 
 @asynccontextmanager

@@ -22,12 +22,16 @@ from PIL import Image
 from vogue import AsyncVogue, JobEvent, JobStatus
 from vogue.mcp.content import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX, thumbnail
 from vogue.mcp.server import _teller
+from vogue.schemas.config import Role
 from vogue.schemas.references import MediaKind
 from vogue.testing import FakeServer
 
 TOOLS = ["generate", "edit", "understand", "plan", "decide_plan", "submit_generate", "submit_edit"]
-TOOLS += ["get_job", "cancel_job", "list_assets"]
-READS_ONLY = {"get_job", "list_assets"}
+TOOLS += ["get_job", "cancel_job", "start_session", "take_turn", "submit_turn", "list_turns", "undo_turn", "go_to_turn"]
+TOOLS += ["list_sessions", "list_assets"]
+READS_ONLY = {"get_job", "list_turns", "list_sessions", "list_assets"}
+DESTROYS = {"cancel_job", "undo_turn"}
+REPEATABLE = {*READS_ONLY, "cancel_job", "go_to_turn"}
 
 
 class World(NamedTuple):
@@ -131,9 +135,96 @@ async def test_hints_tell_what_a_tool_may_do(world: World) -> None:
         for tool in (await client.list_tools()).tools:
             assert tool.annotations is not None and tool.title and tool.description
             assert tool.annotations.read_only_hint is (tool.name in READS_ONLY)
-            assert tool.annotations.destructive_hint is (tool.name == "cancel_job")
-            assert tool.annotations.idempotent_hint is (tool.name in {"get_job", "list_assets", "cancel_job"})
+            assert tool.annotations.destructive_hint is (tool.name in DESTROYS)
+            assert tool.annotations.idempotent_hint is (tool.name in REPEATABLE)
             assert tool.annotations.open_world_hint is False
+
+
+async def test_a_conversation_of_turns_that_build_on_each_other(world: World, clip: bytes) -> None:
+    source = await uploaded(world, clip)
+    async with world.connect() as client:
+        schemas = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}
+
+        async def call(name: str, **given: Any) -> dict[str, Any]:
+            result = await client.call_tool(name, given)
+            assert not result.is_error, result
+            jsonschema.validate(result.structured_content, schemas[name])
+            answered: dict[str, Any] = result.structured_content
+            return answered
+
+        session = await call("start_session", title="stars")
+        of = {"session_id": session["session_id"]}
+        assert (session["head"], session["turns"], session["title"]) == (None, [], "stars")
+        first = await call("take_turn", **of, instruction="a red star", seed=1)
+        assert (first["turn"], first["parent"], first["status"]) == (1, None, "completed")
+        assert "take_turn" in first["advice"] and first["results"]
+        second = await call("take_turn", **of, instruction="now make it blue")
+        assert (second["parent"], second["looked_at"], second["task"]) == (1, ["turn1 as source"], "v2v_edit")
+        third = await call("take_turn", **of, instruction="in green", source=source, references=["turn1"], parent=0)
+        assert third["looked_at"] == ["turn1 as reference", "video1 as source"] and third["parent"] is None
+        undone = await call("undo_turn", **of)
+        assert undone["head"] is None and len(undone["turns"]) == 3
+        assert (await call("go_to_turn", **of, turn=2))["head"] == 2
+        started = await call("submit_turn", **of, instruction="and a ring around it")
+        assert (started["turn"], started["parent"], started["looked_at"]) == (4, 2, ["turn2 as source"])
+        assert (await call("get_job", job_id=started["job_id"], wait_s=60))["status"] == "completed"
+        tree = await call("list_turns", **of)
+        assert [(turn["turn"], turn["parent"]) for turn in tree["turns"]] == [(1, None), (2, 1), (3, None), (4, 2)]
+        assert {turn["status"] for turn in tree["turns"]} == {"completed"}
+        assert {one["tag"]: one["asset_id"] for one in tree["tags"]}["video1"] == source
+        page = await call("list_sessions", limit=1)
+        assert page["sessions"][0] == {**of, "title": "stars", "num_turns": 4, "head": 4}
+        assert page["next_before"] == session["session_id"]
+
+
+async def test_turns_that_cannot_be_taken_say_why(world: World) -> None:
+    async with world.connect() as client:
+        session = (await client.call_tool("start_session", {})).structured_content
+        of = {"session_id": session["session_id"]}
+
+        async def refused(name: str, **given: Any) -> str:
+            return refusal(await client.call_tool(name, given))
+
+        assert "tag_unresolved" in await refused("take_turn", **of, instruction="make turn 7 blue")
+        assert "nothing to undo" in await refused("undo_turn", **of)
+        assert "list_turns tells" in await refused("go_to_turn", **of, turn=9)
+        assert "list_sessions tells" in await refused("list_turns", session_id="session_none")
+        assert "never given inline" in await refused(
+            "take_turn", **of, instruction="x", source="data:image/png;base64,A"
+        )
+        assert "shape_unsupported" in await refused("take_turn", **of, instruction="a star", num_frames=6)
+        world.live.gate.clear()
+        try:
+            started = (await client.call_tool("submit_turn", {**of, "instruction": "a star"})).structured_content
+            said = await refused("take_turn", **of, instruction="another one")
+            assert "turn_conflict" in said and started["job_id"] in said
+            undone = (await client.call_tool("undo_turn", of)).structured_content
+            assert undone["head"] is None
+        finally:
+            world.live.gate.set()
+        ended = await client.call_tool("get_job", {"job_id": started["job_id"], "wait_s": 60})
+        assert ended.structured_content["status"] == "cancelled"
+
+
+async def test_marks_drawn_on_pictures_come_in(world: World, clip: bytes) -> None:
+    source = await uploaded(world, clip)
+    async with world.connect() as client:
+        made = (await client.call_tool("generate", {"instruction": "a star", "output": "image"})).structured_content
+        marks = made["results"][0]["asset_id"]
+        edited = await client.call_tool(
+            "edit", {"instruction": "remove what is marked", "source": source, "visual_prompts": [marks]}
+        )
+        session = (await client.call_tool("start_session", {})).structured_content
+        of = {"session_id": session["session_id"], "instruction": "remove what is marked"}
+        turn = await client.call_tool("take_turn", {**of, "source": source, "visual_prompts": [marks]})
+        for result in (edited, turn):
+            assert not result.is_error, result
+            async with AsyncVogue(world.live.url) as vogue:
+                job = (await vogue.jobs.get(result.structured_content["job_id"])).job
+            assert {visual.upload_id: visual.role for visual in job.request.visuals} == {
+                source: Role.SOURCE,
+                marks: Role.VISUAL_PROMPT,
+            }
 
 
 async def test_results_come_as_links_with_a_small_picture(world: World) -> None:

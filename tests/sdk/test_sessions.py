@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,9 +24,18 @@ from vogue import (
     read_recipe,
 )
 from vogue.cli.app import build_app
-from vogue.schemas.errors import AssetNotFound, JobNotFound, RequestInvalid, TagUnresolved, TurnConflict, TurnNotFound
+from vogue.schemas.config import Role
+from vogue.schemas.errors import (
+    AssetNotFound,
+    JobNotFound,
+    RequestInvalid,
+    SessionNotFound,
+    TagUnresolved,
+    TurnConflict,
+    TurnNotFound,
+)
 from vogue.schemas.recipes import Recipe, RecipeInput
-from vogue.testing import FakeServer
+from vogue.testing import SMALLEST_GIF, FakeServer
 
 PICTURE = np.zeros((16, 16, 3), np.uint8)
 
@@ -199,3 +209,47 @@ def test_the_command_line(live_tiny: Any, tmp_path: Path) -> None:
     assert '"vogue-recipe"' in vogue("replay", str(out), "--show")
     (tmp_path / "x.txt").write_text("nothing")
     vogue("replay", str(tmp_path / "x.txt"), code=3)
+
+
+def test_sessions_are_deleted_and_what_they_made_stays() -> None:
+    server = FakeServer()
+    with server.client() as vogue:
+        first, second = vogue.sessions.create("one"), vogue.sessions.create("two")
+        turn = first.say("a red star")
+        with pytest.raises(TurnConflict):
+            vogue.sessions.delete(first.id)
+        turn.wait()
+        vogue.sessions.delete(first.id)
+        second.delete()
+        with pytest.raises(SessionNotFound):
+            vogue.sessions.get(first.id)
+        assert vogue.sessions.list() == [] and vogue.jobs.get(turn.id).results
+        assert vogue.sessions.create("three").id not in (first.id, second.id)
+
+
+def test_a_turn_whose_answer_was_lost_is_taken_once() -> None:
+    server = FakeServer()
+    with server.client() as vogue:
+        session = vogue.sessions.create()
+        handle, lost = server._handle, [True]
+
+        def losing(request: httpx.Request) -> httpx.Response:
+            answer = handle(request)
+            if request.method == "POST" and request.url.path.endswith("/turns") and lost.pop():
+                lost.append(False)
+                raise httpx.ReadError("the connection was reset")
+            return answer
+
+        server._handle = losing  # type: ignore[method-assign]
+        with server.client() as again:
+            turn = again.sessions.get(session.id).say("a red star", deadline_s=60.0)
+        assert turn.number == 1 and len(server.requests) == 1 and server.requests[0].deadline_s == 60.0
+
+
+def test_marks_are_named_in_a_turn() -> None:
+    server = FakeServer()
+    with server.client() as vogue:
+        session = vogue.sessions.create()
+        session.say("a star").wait()
+        session.say("remove what is marked", source="turn1", visual_prompts=[SMALLEST_GIF]).wait()
+        assert [visual.role for visual in server.requests[1].visuals] == [Role.VISUAL_PROMPT, Role.SOURCE]

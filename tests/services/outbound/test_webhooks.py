@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -19,6 +20,7 @@ from vogue.schemas.plan import PlanDecision
 from vogue.schemas.requests import GenerationRequest, Thinking
 from vogue.services.database import Database
 from vogue.services.dialing import Dialer
+from vogue.services.gateway import build_http
 from vogue.services.orchestrator import OrchestratorService
 from vogue.services.outbound import WebhookConfig
 from vogue.services.postman import Postman
@@ -261,4 +263,27 @@ async def test_a_failed_job_says_why(posting: Any, web: Any, reply: Any, monkeyp
     told = json.loads(call.body)
     assert (told["type"], told["data"]["error"]["message"]) == ("video.failed", "not like this")
     assert (await house.orchestrator.get(job.id)).status is JobStatus.FAILED
+    await house.orchestrator.close()
+
+
+async def test_openai_s_requests_name_a_webhook_and_a_deadline(posting: Any, web: Any, reply: Any) -> None:
+    web.replies["/hook"] = reply()
+    house = posting()
+    await house.orchestrator.start()
+
+    async def readiness() -> dict[str, bool]:
+        return {}
+
+    app = build_http(house.orchestrator, readiness, house.blobs, house.preset)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000") as client:
+        form = {"prompt": "a red star", "webhook_url": f"{web.url}/hook", "deadline_s": "3600"}
+        made = await client.post("/v1/videos", files={name: (None, value) for name, value in form.items()})
+        assert made.status_code == 200, made.text
+        (call,) = await heard(web, 1)
+        assert json.loads(call.body)["data"]["id"] == made.json()["id"]
+        assert (await house.orchestrator.get(made.json()["id"])).request.deadline_s == 3600
+        secret = (await client.post("/v1/webhooks/secret")).json()["secret"]
+        assert secret == (await house.orchestrator.webhook_secret()).secret
+        refused = await client.post("/v1/videos", json=form | {"webhook_url": "http://media.test:1/"})
+        assert (refused.json()["error"]["code"], refused.json()["error"]["param"]) == ("url_refused", "webhook_url")
     await house.orchestrator.close()
