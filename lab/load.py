@@ -43,10 +43,19 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Foretold and measured: mean and median latency, and jobs a second from the first arrival to the last end."""
+    """Foretold and measured: mean and median latency, and jobs a second from the first arrival to the last end.
+
+    drift: how much longer the bursts after the load took than those before, all together.
+    """
 
     foretold: tuple[float, float, float]
     measured: tuple[float, float, float]
+    drift: float = 1.0
+
+    @property
+    def steady(self) -> bool:
+        """Whether the machine kept its speed; else the calibration says nothing of the load between."""
+        return 1 / 1.2 <= self.drift <= 1.2
 
     @property
     def errors(self) -> tuple[float, float, float]:
@@ -116,7 +125,8 @@ def rehearse(
     after = calibrate(generate, sizes, 3000, clock)
     told(f"bursts after the load {after.bursts}")
     both = Calibration({size: before.bursts[size] + after.bursts[size] for size in sizes})
-    return Verdict(_figures(foretell(both, arrivals), arrivals), _figures(measured, arrivals))
+    drift = sum(after.bursts[size][0] for size in sizes) / sum(before.bursts[size][0] for size in sizes)
+    return Verdict(_figures(foretell(both, arrivals), arrivals), _figures(measured, arrivals), drift)
 
 
 def _figures(latencies_s: Sequence[float], arrivals_s: Sequence[float]) -> tuple[float, float, float]:

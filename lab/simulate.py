@@ -62,12 +62,12 @@ def tables(answers: Sequence[tuple[tuple[int, float, float], Answer]], days: Seq
     ]
     lines[-1] += " wait p50 / p95 / p99 s | denoisers busy |"
     lines.append("| --- " * 7 + "|")
-    for (load, wait_s, speed_up), one in answers:
-        r, w = one.replicas, one.waits_s
+    for (load, wait_s, speed_up), answer in answers:
+        r, w = answer.replicas, answer.waits_s
         kind = "exact" if speed_up == 1 else f"{speed_up:g}× faster"
         lines.append(
-            f"| {load:,} | {wait_s:g} s | {kind} | {r['denoiser']:,} + {r['codec']:,} + {r['understanding']:,} = {one.gpus:,} | "
-            f"{r['delivery']:,} | {w[0]:.0f} / {w[1]:.0f} / {w[2]:.0f} | {one.busy['denoiser']:.0%} |"
+            f"| {load:,} | {wait_s:g} s | {kind} | {r['denoiser']:,} + {r['codec']:,} + {r['understanding']:,} = {answer.gpus:,} | "
+            f"{r['delivery']:,} | {w[0]:.0f} / {w[1]:.0f} / {w[2]:.0f} | {answer.busy['denoiser']:.0%} |"
         )
     lines += [
         "",
@@ -87,7 +87,7 @@ def tables(answers: Sequence[tuple[tuple[int, float, float], Answer]], days: Seq
 
 
 def _bytes(a_second: float) -> str:
-    return f"{a_second / 1e9:.2g} GB/s" if a_second >= 1e9 else f"{a_second / 1e6:.2g} MB/s"
+    return f"{a_second / 1e9:.3g} GB/s" if a_second >= 1e9 else f"{a_second / 1e6:.3g} MB/s"
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -110,6 +110,11 @@ def _check(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{name:18} foretold {foretold:8.3f}  measured {measured:8.3f}  {error:+.0%}\n")
     if options.json:
         options.json.write_text(json.dumps({"foretold": verdict.foretold, "measured": verdict.measured}) + "\n")
+    if not verdict.steady:
+        sys.stderr.write(
+            f"no verdict: bursts after the load took {verdict.drift:.2g} times as long as before; use a quiet machine\n"
+        )
+        return 2
     return 0 if verdict.holds else 1
 
 

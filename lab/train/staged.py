@@ -183,7 +183,7 @@ class StageTask:
         """Flow loss on held-out cases of each exercise, always with the same noise."""
         trained, forward = self.network, self._forward
         if isinstance(average, Generator):
-            self.network = self._forward = average  # type: ignore[assignment]
+            self.network = self._forward = average
         scores: dict[str, float] = {}
         by_shape: dict[tuple[str, int], list[Encoded]] = {}
         for case in self.held_out.cases:

@@ -79,6 +79,8 @@ def test_a_verdict_is_twenty_percent() -> None:
     assert Verdict((1.1, 2.0, 1.0), (1.0, 1.0, 1.0)).holds
     assert not Verdict((1.3, 1.0, 1.0), (1.0, 1.0, 1.0)).holds
     assert not Verdict((1.0, 1.0, 0.7), (1.0, 1.0, 1.0)).holds
+    assert Verdict((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), drift=1.1).steady
+    assert not Verdict((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), drift=2.4).steady
 
 
 def test_a_load_reports_latencies_and_errors() -> None:
