@@ -98,12 +98,15 @@ class MLLM:
         """
         row, network = Continuation(self._end, self._budget(max_new_tokens), sampling), self._ask([reading])
         said, told = "", 0
-        for _ in continue_rows(network, [row]):
-            said = self.tokenizer.decode(row.ids)
-            if len(said) > told and not said.endswith("\ufffd"):
-                yield said[told:]
-                told = len(said)
-        self.count(0, len(row.ids))
+        try:
+            for _ in continue_rows(network, [row]):
+                said = self.tokenizer.decode(row.ids)
+                if len(said) > told and not said.endswith("\ufffd"):
+                    yield said[told:]
+                    told = len(said)
+        finally:
+            # Also where nobody listens to the end.
+            self.count(0, len(row.ids))
         if len(said) > told:
             yield said[told:]
 

@@ -94,6 +94,23 @@ def test_answers_given_together_are_those_given_alone(mllm: MLLM) -> None:
     assert together == ["".join(mllm.answer(reading, 10)) for reading in READINGS]
 
 
+def test_tokens_are_counted_as_they_are_read_and_written() -> None:
+    counted: list[tuple[int, int]] = []
+    mllm = tiny_mllm(TINY)
+    mllm.count = lambda read, written: counted.append((read, written))
+    mllm.encode(READINGS)
+    assert counted == [(sum(len(mllm.chat(reading)[0].ids) for reading in READINGS), 0)]
+    counted.clear()
+    answers = mllm.answers(READINGS[:2], 4)
+    assert len(answers) == 2
+    assert counted[0][0] > 0 and 0 < sum(written for _, written in counted) <= 8
+    counted.clear()
+    pieces = mllm.answer(READINGS[1], 50)
+    next(pieces)
+    pieces.close()  # whoever asked has gone
+    assert counted[-1][0] == 0 and 1 <= counted[-1][1] <= 50
+
+
 def test_a_temperature_draws_by_its_seed(mllm: MLLM) -> None:
     drawn = [mllm.answers(READINGS[:1], 24, Sampling(2.0, seed))[0] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
