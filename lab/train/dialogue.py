@@ -83,7 +83,7 @@ class Exchange:
     clips: tuple[NDArray[np.uint8], ...] = ()
 
 
-@lru_cache(maxsize=40_000)
+@lru_cache(maxsize=20_000)
 def draw_exchange(kind: Kind, index: int, seed: int) -> Exchange:
     """The exchange of a kind and number, always the same; kept, because drawing pictures costs as much as a step."""
     rng = np.random.default_rng((seed, 991, list(KINDS).index(kind), index))
