@@ -25,7 +25,9 @@ export class Conversation {
     const shown = `${this.store.session?.id} ${branch.map((turn) => turn.number).join(" ")}`;
     if (shown !== this.#shown) fill(this.list, cards.map((card) => card.element));
     for (const [index, card] of cards.entries()) card.update(branch[index], this.store.liveOf(branch[index]));
-    if (shown !== this.#shown || atEnd) this.scroll.scrollTop = this.scroll.scrollHeight;
+    // A plan is read from its top; what comes after must not push it away.
+    const reading = this.list.querySelector(".plan") !== null;
+    if (shown !== this.#shown || (atEnd && !reading)) this.scroll.scrollTop = this.scroll.scrollHeight;
     this.#shown = shown;
   }
 
