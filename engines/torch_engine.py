@@ -1,4 +1,4 @@
-"""The engine port on PyTorch: the MMDiT module as it is."""
+"""The engine port on PyTorch: the MMDiT module as it is, or, on a CPU, its packed forward."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from torch import Tensor
 from vogue.schemas.errors import DeviceOutOfMemory
 
 from .models.mmdit import MMDiT
+from .models.packed import PackedForward
 from .port import Row
 
 __all__ = ["TorchEngine"]
 
 
+POSITIONS_AT_ONCE = 8192
+"""Latent positions T·H·W of a packed call, of one row at least."""
+
+
 class TorchEngine:
-    """Runs rows of equal latents together, their contexts padded and masked where lengths differ.
+    """Runs rows together: on a CPU of any shapes, packed; else of equal latents, contexts padded and masked where
+    lengths differ.
 
     Weights may be bfloat16; timesteps and latents come and go as float32 (NUMERICS, precision).
 
@@ -25,15 +31,24 @@ class TorchEngine:
         max_rows: most rows of one forward call; more are run one group after another.
         pad_latents: run rows of different shapes together too, padded. Worth it where launches cost more than tokens.
         guidance_embedding: what the guidance embedding is fed.
+        packed: use the packed forward; None does so on a CPU outside of autocast, which the module itself is for.
     """
 
     def __init__(
-        self, model: MMDiT, *, max_rows: int = 16, pad_latents: bool = False, guidance_embedding: float = 6000.0
+        self,
+        model: MMDiT,
+        *,
+        max_rows: int = 16,
+        pad_latents: bool = False,
+        guidance_embedding: float = 6000.0,
+        packed: bool | None = None,
     ) -> None:
         self.model = model.eval()
         self.max_rows = max_rows
         self.pad_latents = pad_latents
         self.guidance_embedding = guidance_embedding
+        self.packed = packed
+        self._pack = PackedForward(model)
 
     @property
     def device(self) -> torch.device:
@@ -56,7 +71,15 @@ class TorchEngine:
             velocities.update(zip(indices, results, strict=True))
         return [velocities[i] for i in range(len(rows))]
 
+    def _packs(self) -> bool:
+        if self.packed is not None:
+            return self.packed
+        return self.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
     def _groups(self, rows: Sequence[Row]) -> Iterable[list[int]]:
+        if self._packs():
+            yield from _few_tokens([row.latents[0].numel() for row in rows], self.max_rows)
+            return
         by_shape: dict[object, list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
             by_shape[None if self.pad_latents else row.latents.shape].append(i)
@@ -68,6 +91,9 @@ class TorchEngine:
         device = self.device
         timestep = torch.tensor([row.timestep for row in rows], dtype=torch.float32, device=device)
         guidance = torch.full_like(timestep, self.guidance_embedding)
+        if self._packs():
+            out = self._pack([row.latents for row in rows], timestep, [row.context for row in rows], guidance)
+            return [one.float() for one in out]
         context, mask = _pad_context([row.context for row in rows], device)
         latents = [row.latents.to(device) for row in rows]
         if len({row.shape for row in latents}) == 1:
@@ -78,6 +104,18 @@ class TorchEngine:
 def _out_of_memory(error: Exception) -> bool:
     """A GPU's allocator has an error of its own; the processor's raises a plain one."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _few_tokens(sizes: Sequence[int], max_rows: int) -> Iterable[list[int]]:
+    """Rows in their order, together as long as they are few and small: large ones gain nothing from company."""
+    group: list[int] = []
+    for i, size in enumerate(sizes):
+        if group and (len(group) == max_rows or sum(sizes[one] for one in group) + size > POSITIONS_AT_ONCE):
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
 
 
 def _pad_context(contexts: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor | None]:

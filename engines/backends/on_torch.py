@@ -27,9 +27,10 @@ def identify(spec: TorchSpec, site: Site, network: Network) -> str:
 def open_denoiser(spec: TorchSpec, site: Site) -> Engine:
     """The MMDiT module."""
     model = load_mmdit(site.weights, site.preset.mmdit, site.device, site.dtype)
+    packed = False if spec.compiled else None  # the packed forward goes around what is compiled
     if spec.compiled:
         model.forward_tokens = torch.compile(model.forward_tokens, dynamic=True)  # type: ignore[method-assign]
-    return TorchEngine(model, guidance_embedding=site.preset.schedule.guidance_embedding)
+    return TorchEngine(model, guidance_embedding=site.preset.schedule.guidance_embedding, packed=packed)
 
 
 def open_decoder(spec: TorchSpec, site: Site, vae: LoadedVAE) -> Decoder:
