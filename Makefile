@@ -49,6 +49,17 @@ demo: install ## Start a server, make three clips, write them and a contact shee
 test: lint ## Everything that must hold before a change is merged
 	$(PY) -m pytest
 
+# 55 MB. The wheel wants NumPy 1, so it is unpacked beside the environment, never installed into it.
+TRITON := build/triton/nvidia-pytriton-0.7.0
+
+triton: install $(TRITON) ## Fetch the Triton server that the engine `triton` is tested with
+
+$(TRITON):
+	@mkdir -p build/triton
+	$(PY) -m pip download --quiet --no-deps --dest build/triton nvidia-pytriton==0.7.0
+	$(PY) -c 'import sys; from pathlib import Path; from vogue.engines.compiled.triton_server import unpack_server; unpack_server(*map(Path, sys.argv[1:]))' build/triton/nvidia_pytriton-0.7.0-*.whl build/triton
+	@touch $@
+
 lint: install types ## Style, layout, types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

@@ -87,8 +87,10 @@ def backend_of(spec: EngineSpec) -> Backend:
             from .backends import on_tensorrt
 
             return on_tensorrt
-        case _:
-            raise EngineNotBuilt(f"the engine {spec.kind!r} is not part of this version; choose torch")
+        case "triton":
+            from .backends import on_triton
+
+            return on_triton
 
 
 def open_denoiser(setting: EngineSetting, site: Site) -> Opened[Engine]:

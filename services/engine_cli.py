@@ -1,4 +1,4 @@
-"""`vogue engine build|list|verify|bench`: networks exported, compiled, kept and measured.
+"""`vogue engine build|list|verify|bench|serve`: networks exported, compiled, kept, measured, and served to others.
 
 Torch is loaded when a command runs, not when the command line is built.
 """
@@ -19,6 +19,7 @@ from vogue.schemas.errors import EngineNotBuilt, RequestInvalid
 
 from .config import AppConfig
 from .speaking import JsonFlag, Speaker, gib, speaker_of
+from .triton_cli import serve
 
 if TYPE_CHECKING:
     from vogue.engines.compiled.signatures import Network
@@ -86,12 +87,13 @@ RefitOption = Annotated[bool, typer.Option("--refit", help="New weights can be p
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands `engine build`, `list`, `verify` and `bench`."""
+    """Add the commands `engine build`, `list`, `verify`, `bench` and `serve`."""
     group = typer.Typer(no_args_is_help=True, help="Export and compile networks, and see how fast they are.")
     group.command("build")(build)
     group.command("list")(list_builds)
     group.command("verify")(verify)
     group.command("bench")(bench)
+    group.command("serve")(serve)
     app.add_typer(group, name="engine")
 
 

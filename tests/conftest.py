@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from vogue.engines.compiled.triton_server import Ports
     from vogue.engines.registry import Site
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -94,3 +95,17 @@ def mini_site(tmp_path_factory: pytest.TempPathFactory, require: Require) -> Sit
     folder = os.environ.get("VOGUE_TEST_ENGINES")
     engine_dir = Path(folder) if folder else tmp_path_factory.mktemp("engines")
     return Site(get_preset("mini"), weights, "0" * 64, "cpu", torch.float32, engine_dir)
+
+
+@pytest.fixture(scope="session")
+def triton_ports(mini_site: Site, tmp_path_factory: pytest.TempPathFactory, require: Require) -> Iterator[Ports]:
+    """A real Triton server with the networks of the mini preset, on ports of this machine."""
+    from vogue.engines.compiled.triton_repository import write_repository
+    from vogue.engines.compiled.triton_server import Ports, run_server
+
+    server = REPOSITORY / "build" / "triton" / "pytriton" / "tritonserver"
+    require((server / "bin" / "tritonserver").is_file(), "there is no Triton server: run `make triton`")
+    folder, ports = tmp_path_factory.mktemp("triton"), Ports.free()
+    write_repository(folder / "models", mini_site)
+    with run_server(server, folder / "models", ports, folder / "server.log"):
+        yield ports

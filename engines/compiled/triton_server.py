@@ -1,4 +1,4 @@
-"""A Triton server of our own on this machine: `python -m vogue.engines.compiled.triton_server --preset mini`.
+"""A Triton server of our own on this machine: what `vogue engine serve` starts.
 
 The binary comes from NVIDIA's wheel `nvidia-pytriton`, which is unpacked beside the environment, never installed into it: it wants
 NumPy 1. A server from NVIDIA's container serves the same repository.
@@ -6,7 +6,6 @@ NumPy 1. A server from NVIDIA's container serves the same repository.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import socket
@@ -20,15 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import httpx
 
 from vogue.schemas.errors import EngineNotBuilt, ServiceError
-from vogue.schemas.presets import get_preset
 
-from ..registry import Site
-from .triton_repository import write_repository
-
-__all__ = ["WHEEL", "Ports", "main", "run_server", "unpack_server"]
+__all__ = ["WHEEL", "Ports", "run_server", "unpack_server"]
 
 WHEEL = "nvidia-pytriton==0.7.0"
 """55 MB packed, 150 MB unpacked."""
@@ -64,7 +59,9 @@ def unpack_server(wheel: Path, folder: Path) -> Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = server / "python_backend_stubs" / version / STUB
     if not (server / "bin" / "tritonserver").is_file() or not stub.is_file():
-        raise EngineNotBuilt(f"{wheel.name} holds no Triton server for Python {version}: fetch {WHEEL} for this machine")
+        raise EngineNotBuilt(
+            f"{wheel.name} holds no Triton server for Python {version}: fetch {WHEEL} for this machine"
+        )
     shutil.copyfile(stub, server / "backends" / "python" / STUB)
     for program in (server / "bin" / "tritonserver", server / "backends" / "python" / STUB):
         program.chmod(0o755)
@@ -72,7 +69,9 @@ def unpack_server(wheel: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def run_server(server: Path, repository: Path, ports: Ports, log: Path, ready_within_s: float = 300.0) -> Iterator[None]:
+def run_server(
+    server: Path, repository: Path, ports: Ports, log: Path, ready_within_s: float = 300.0
+) -> Iterator[None]:
     """Serve a repository on loopback until the block is left.
 
     Raises:
@@ -113,8 +112,6 @@ def run_server(server: Path, repository: Path, ports: Ports, log: Path, ready_wi
 
 
 def _wait(process: subprocess.Popen[bytes], ports: Ports, log: Path, within_s: float) -> None:
-    import httpx
-
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         if process.poll() is not None:
@@ -130,37 +127,3 @@ def _wait(process: subprocess.Popen[bytes], ports: Ports, log: Path, within_s: f
 
 def _end_of(log: Path) -> str:
     return log.read_text(errors="replace")[-2000:]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write a preset's model repository and serve it until Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m vogue.engines.compiled.triton_server", description=__doc__)
-    parser.add_argument("--preset", default="mini")
-    parser.add_argument("--weights", type=Path, required=True, help="the preset's weights folder")
-    parser.add_argument("--weights-digest", required=True, help="as `vogue weights verify` shows it")
-    parser.add_argument("--server", type=Path, default=Path("build/triton/pytriton/tritonserver"), help="`make triton`")
-    parser.add_argument("--repository", type=Path, default=Path(".vogue/triton"))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--http-port", type=int, default=Ports.http)
-    parser.add_argument("--grpc-port", type=int, default=Ports.grpc)
-    options = parser.parse_args(arguments)
-    site = Site(
-        get_preset(options.preset), options.weights, options.weights_digest, options.device,
-        getattr(torch, options.dtype), options.repository, options.threads,
-    )  # fmt: skip
-    names = write_repository(options.repository, site)
-    ports = Ports(options.http_port, options.grpc_port)
-    with run_server(options.server, options.repository, ports, options.repository / "server.log"):
-        sys.stdout.write(f"serving {', '.join(names)} on 127.0.0.1, HTTP {ports.http}, gRPC {ports.grpc}\n")
-        sys.stdout.flush()
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

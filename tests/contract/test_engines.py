@@ -22,7 +22,7 @@ from vogue.engines.loading import LoadedVAE, load_vae
 from vogue.engines.port import Decoder, Engine, Row
 from vogue.engines.registry import Site, open_decoder, open_denoiser
 from vogue.engines.sampling import Denoising, denoise, get_noise, prepare
-from vogue.schemas.engines import EngineSetting, EngineSpec, OnnxRuntimeSpec, TensorRTSpec, TorchSpec
+from vogue.schemas.engines import EngineSetting, EngineSpec, OnnxRuntimeSpec, TensorRTSpec, TorchSpec, TritonSpec
 from vogue.schemas.errors import ProfileExceeded
 from vogue.schemas.stages import Pass
 
@@ -30,6 +30,8 @@ CLOSE = 1e-4
 SPECS: dict[str, EngineSpec] = {
     "torch": TorchSpec(),
     "onnxruntime": OnnxRuntimeSpec(),
+    "triton": TritonSpec(),
+    "triton over HTTP and through memory": TritonSpec(protocol="http", shared_memory=True),
     "tensorrt": TensorRTSpec(precision="fp32"),
     "tensorrt_rtx": TensorRTSpec(precision="fp32", library="tensorrt_rtx"),
 }
@@ -71,7 +73,11 @@ def engines(request: pytest.FixtureRequest, place: Place) -> tuple[Engine, Decod
     elif request.param == "onnxruntime":
         for network in Network:
             export_network(place.site, network, "fp32", lambda _: None)
-    return place.open(SPECS[request.param])
+    spec = SPECS[request.param]
+    if isinstance(spec, TritonSpec):
+        ports = request.getfixturevalue("triton_ports")
+        spec = spec.model_copy(update={"url": f"127.0.0.1:{getattr(ports, spec.protocol)}"})
+    return place.open(spec)
 
 
 @pytest.fixture
