@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vogue.schemas.engines import OnnxRuntimeSpec
-from vogue.schemas.errors import DeviceOutOfMemory, EngineNotBuilt
+from vogue.schemas.errors import DeviceOutOfMemory, EngineError, EngineNotBuilt
 
 from ..compiled.decoding import compiled_decoder
 from ..compiled.exporting import find_export
@@ -68,7 +68,8 @@ class OnnxRuntimeRunner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._session = ort.InferenceSession(str(path), options, providers=[provider])
-        self._failed: tuple[type[Exception], ...] = (ort.capi.onnxruntime_pybind11_state.RuntimeException,)
+        state = ort.capi.onnxruntime_pybind11_state
+        self._failed: tuple[type[Exception], ...] = (state.RuntimeException, state.InvalidArgument, state.Fail)
         self._outputs = [one.name for one in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -77,9 +78,9 @@ class OnnxRuntimeRunner:
         try:
             outputs = self._session.run(self._outputs, arrays)
         except self._failed as error:
-            if "allocate" not in str(error).lower() and "memory" not in str(error).lower():
-                raise
             shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in inputs.items())
+            if "allocate" not in str(error).lower() and "memory" not in str(error).lower():
+                raise EngineError(f"ONNX Runtime failed on {shapes}: {error}") from error
             raise DeviceOutOfMemory(f"ONNX Runtime has too little memory for {shapes}") from error
         return {name: torch.from_numpy(array) for name, array in zip(self._outputs, outputs, strict=True)}
 

@@ -24,7 +24,7 @@ from vogue.schemas.errors import EngineNotBuilt
 from ..loading import LoadedVAE, load_mmdit, load_vae
 from ..models.embeddings import sinusoid
 from ..models.mmdit import MMDiT
-from .modules import example_inputs, graph_of
+from .modules import example_inputs, graph_of, traceable
 from .profiles import profile_of
 from .signatures import Network, Signature, signature_of
 from .store import Build, find_build, new_build
@@ -122,7 +122,7 @@ def write_onnx(
     }
     names: Any = {"input_names": [one.name for one in signature.inputs]}
     names["output_names"] = [one.name for one in signature.outputs]
-    with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter():
+    with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter(), traceable():
         warnings.simplefilter("ignore")  # of the exporter itself, about its own insides
         program = torch.export.export(graph, (), kwargs=inputs, dynamic_shapes=dynamic, strict=False)
         onnx_program = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, **names)

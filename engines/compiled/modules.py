@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +15,7 @@ from ..models.mmdit import MMDiT
 from ..models.patch_vae import PatchVAE
 from .signatures import Network
 
-__all__ = ["DecoderGraph", "MMDiTGraph", "graph_of"]
+__all__ = ["DecoderGraph", "MMDiTGraph", "example_inputs", "graph_of", "traceable"]
 
 
 class MMDiTGraph(nn.Module):
@@ -62,6 +65,31 @@ class DecoderGraph(nn.Module):
         else:
             pixels = self.vae(latents.to(next(self.vae.parameters()).dtype))
         return pixels.float()
+
+
+@contextmanager
+def traceable() -> Iterator[None]:
+    """While a graph is traced, the large VAE's frame-causal mask is made in a way that the exporter translates rightly.
+
+    diffusers makes it with `repeat_interleave`, whose translation (onnxscript 0.7) repeats the wrong axis when both sizes are open.
+    """
+    from diffusers.models.autoencoders import autoencoder_kl_hunyuan_video as large
+
+    original = large.prepare_causal_attention_mask
+    large.prepare_causal_attention_mask = _causal_mask
+    try:
+        yield
+    finally:
+        large.prepare_causal_attention_mask = original
+
+
+def _causal_mask(
+    num_frames: int, height_width: int, dtype: torch.dtype, device: torch.device, batch_size: int | None = None
+) -> Tensor:
+    """0 where a key's frame is not after the query's, else -inf: [N, N] or [B, N, N] with N = frames · places."""
+    frame = torch.arange(num_frames * height_width, device=device) // height_width
+    mask = torch.zeros((), dtype=dtype, device=device).where(frame[None, :] <= frame[:, None], -float("inf"))
+    return mask if batch_size is None else mask.unsqueeze(0).expand(batch_size, -1, -1)
 
 
 def graph_of(network: Network, module: MMDiT | LoadedVAE) -> nn.Module:
