@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from vogue.schemas.access import Account, Scope
 
@@ -73,7 +75,7 @@ def test_two_keys_do_not_see_each_other(url: str, state_dir: Path) -> None:
     with _client(url, "") as nobody:
         assert nobody.get("/v1/jobs").status_code == 401 and nobody.get("/healthz").status_code == 200
     with _client(url, key) as one, _client(url, other_key) as other:
-        body = {"instruction": "a red star", "steps": 2, "height_px": 32, "width_px": 32, "num_frames": 5}
+        body = {"instruction": "a red star", "steps": 32, "height_px": 32, "width_px": 32, "num_frames": 5}
         job_id = one.post("/v1/jobs", json=body).json()["id"]
         # Counted where the jobs are, whichever gateway replica is asked.
         assert one.post("/v1/jobs", json=body).status_code == 429
@@ -106,10 +108,6 @@ def test_an_upload_is_its_owners_over_the_border_too(url: str, state_dir: Path, 
     with keys_of(state_dir) as keys:
         keys_made = [keys.create(name, Scope.WRITE)[1] for name in ("three", "four")]
     with _client(url, keys_made[0]) as one, _client(url, keys_made[1]) as other:
-        from io import BytesIO
-
-        from PIL import Image
-
         picture = BytesIO()
         Image.new("RGB", (32, 32), (200, 30, 30)).save(picture, "png")
         uploads = [
