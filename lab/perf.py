@@ -34,7 +34,7 @@ from vogue.schemas.requests import JobSpec
 
 from .local_server import local_server
 from .perf_mmdit import CONTEXT, LATENTS, MODEL, compare, grow, plot_growth
-from .throughput import Estimates, Sharing, measure_estimates, measure_sharing
+from .throughput import Estimates, Sharing, Ticks, measure_estimates, measure_sharing, measure_ticks
 
 __all__ = ["Report", "idle_memory_bytes", "main", "measure"]
 
@@ -55,6 +55,7 @@ class Report:
     ratio: float
     sharing: Sharing | None = None
     estimates: Estimates | None = None
+    ticks: Ticks | None = None
 
 
 def measure(preset: Preset, repeats: int, rounds: int = 0) -> Report:
@@ -71,8 +72,9 @@ def measure(preset: Preset, repeats: int, rounds: int = 0) -> Report:
         torch.set_num_threads(_THREADS)
         pipeline = _load(preset)
         in_process_s = _median_s(lambda seed: _in_process(pipeline, Path(folder), seed), repeats)
+        ticks = measure_ticks(pipeline, repeats)
     ratio = http_s / in_process_s
-    return Report(preset.name, ready_s, idle_bytes, http_s, in_process_s, ratio, sharing, estimates)
+    return Report(preset.name, ready_s, idle_bytes, http_s, in_process_s, ratio, sharing, estimates, ticks)
 
 
 def _median_s(call: Callable[[int], None], repeats: int) -> float:
@@ -196,6 +198,9 @@ def main(arguments: list[str] | None = None) -> int:
     table.add_row("warm text-to-video through HTTP", f"{report.http_s:.2f} s", "15 s")
     table.add_row("the same in one process", f"{report.in_process_s:.2f} s", "")
     table.add_row("ratio", f"{report.ratio:.2f}", "1.20")
+    if report.ticks is not None:
+        table.add_row("a step of eight clips in one tick, of processor time", f"{report.ticks.gain:.2f}", "")
+        table.add_row("steps of the tier fast, likewise", f"{report.ticks.fast_gain:.2f}", "2.50")
     if report.sharing is not None:
         table.add_row("eight clips in a row", f"{report.sharing.in_a_row_s:.2f} s", "")
         table.add_row("eight clips at once", f"{report.sharing.at_once_s:.2f} s", "")

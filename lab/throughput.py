@@ -1,15 +1,24 @@
-"""What a server gains when jobs share steps, and how well it knows what a job will cost: two sections of `vogue.lab.perf`."""
+"""What a server gains when jobs share steps, and how well it knows what a job will cost: sections of `vogue.lab.perf`."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from vogue import Vogue
+import torch
 
-__all__ = ["Estimates", "Sharing", "measure_estimates", "measure_sharing"]
+from vogue import Vogue
+from vogue.engines.pipeline import Pipeline, Request
+from vogue.engines.port import Engine
+from vogue.engines.sampling import Denoising, denoise, tick
+from vogue.schemas.config import Preset, Task, Tier
+from vogue.schemas.requests import JobSpec
+
+__all__ = ["Estimates", "Sharing", "Ticks", "measure_estimates", "measure_sharing", "measure_ticks"]
 
 _WORDS = "a red star moves to the left in front of a blue background"
 _TOGETHER = 8
@@ -41,6 +50,71 @@ class Estimates:
     jobs: int
     median_error: float
     worst_error: float
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """Processor seconds of a step of eight default clips, one after another and in one tick, and what each tier's steps take, on one
+    thread; medians of interleaved rounds."""
+
+    in_a_row_s: float
+    together_s: float
+    gain: float
+    fast_gain: float
+
+
+def measure_ticks(pipeline: Pipeline, rounds: int) -> Ticks:
+    """The step loop alone. Processor time on one thread is hardly disturbed by what else a machine does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        jobs = pipeline.begin([_request(pipeline.preset, seed, Tier.EXACT) for seed in range(_TOGETHER)])
+        tick(pipeline.engine, jobs[:1])
+        rows, bursts, gains = [], [], []
+        for number in range(rounds):
+            rows.append(_processor_s(partial(_each, pipeline.engine, jobs)))
+            bursts.append(_processor_s(partial(tick, pipeline.engine, jobs)))
+            exact, fast = pipeline.begin([_request(pipeline.preset, number, tier) for tier in Tier])
+            gains.append(
+                _processor_s(partial(denoise, pipeline.engine, [exact]))
+                / _processor_s(partial(denoise, pipeline.engine, [fast]))
+            )
+            jobs = pipeline.begin([_request(pipeline.preset, seed, Tier.EXACT) for seed in range(_TOGETHER)])
+    finally:
+        torch.set_num_threads(threads)
+    gain = median(row / burst for row, burst in zip(rows, bursts, strict=True))
+    return Ticks(median(rows), median(bursts), gain, median(gains))
+
+
+def _each(engine: Engine, jobs: list[Denoising]) -> None:
+    for job in jobs:
+        tick(engine, [job])
+
+
+def _request(preset: Preset, seed: int, tier: Tier) -> Request:
+    defaults = preset.tasks[Task.T2V]
+    share = preset.fast.steps_share if tier is Tier.FAST else 1.0
+    spec = JobSpec(
+        task=Task.T2V,
+        instruction=f"{_WORDS} {seed}",
+        negative_prompt=preset.default_negative_prompt,
+        height_px=defaults.height_px,
+        width_px=defaults.width_px,
+        num_frames=defaults.num_frames,
+        fps=preset.fps,
+        steps=max(1, round(defaults.steps * share)),
+        guidance=defaults.guidance,
+        image_guidance=1.0,
+        seed=seed,
+        tier=tier,
+    )
+    return Request(spec)
+
+
+def _processor_s(work: Callable[[], object]) -> float:
+    before = time.thread_time()
+    work()
+    return time.thread_time() - before
 
 
 def measure_sharing(client: Vogue, folder: Path, rounds: int) -> Sharing:
