@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -19,146 +13,15 @@ from mcp import Client
 from PIL import Image
 
 from vogue.lab.agent import converse, transcript
-from vogue.schemas.jobs import EventKind, Job, JobEvent
+from vogue.schemas.jobs import EventKind
 from vogue.schemas.presets import get_preset
+
+from .cluster import LONG, SERVICES, Server, family, finish, submit, until_step
 
 # Two starts of six processes each take their time where other work goes on.
 pytestmark = pytest.mark.timeout(900)
 
-SERVICES = {"Understanding", "Connector", "Denoiser", "Codec", "Orchestrator", "Gateway"}
-LONG = {"instruction": "a red star", "steps": 64, "height_px": 64, "width_px": 64, "num_frames": 9, "seed": 1}
 EVERY = get_preset("tiny").checkpoint_every_steps
-
-
-def _parents() -> dict[int, int]:
-    found = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if fields[0] != "Z":
-            found[int(stat.parent.name)] = int(fields[1])
-    return found
-
-
-def _family(pid: int) -> set[int]:
-    """A process and all that descend from it."""
-    parents = _parents()
-    family = {pid}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
-    return family & parents.keys()
-
-
-class Server:
-    """`vogue serve` as a child process."""
-
-    def __init__(self, state_dir: Path) -> None:
-        self.state_dir = state_dir
-        self.start_again()
-
-    def start_again(self) -> None:
-        """A new process on the same state."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        arguments = ["serve", "--preset", "tiny", "--port", str(port), "--state-dir", str(self.state_dir)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-        with (self.state_dir / "log").open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "vogue.cli", *arguments],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment,
-            )
-        assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        assert said.startswith("ready: "), (self.state_dir / "log").read_text()[-4000:]
-        self.url = said.split()[1]
-
-    def pids(self) -> dict[str, int]:
-        """Process ids of the replicas, by deployment."""
-        found = {}
-        for pid in _family(self.process.pid):
-            try:
-                title = Path(f"/proc/{pid}/cmdline").read_text()
-            except OSError:
-                continue
-            if title.startswith("ray::ServeReplica:vogue:"):
-                found[title.split(":")[4].split(".")[0].strip("\0 ")] = pid
-        return found
-
-    def stop(self) -> None:
-        """As an operator stops it."""
-        family = _family(self.process.pid)
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(120) == 0, (self.state_dir / "log").read_text()[-4000:]
-        _wait_until(lambda: not family & _parents().keys())
-        self._close()
-
-    def kill(self) -> None:
-        """As a power cut stops it."""
-        for pid in _family(self.process.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        self.process.wait(10)
-        self._close()
-
-    def _close(self) -> None:
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-
-def _wait_until(done: Any, timeout_s: float = 120.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(tmp_path_factory.mktemp("serve"))
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=300.0) as made:
-        yield made
-
-
-def _submit(client: httpx.Client, **fields: Any) -> str:
-    answer = client.post("/v1/jobs", json=LONG | fields)
-    assert answer.status_code == 201, answer.text
-    job_id: str = answer.json()["id"]
-    return job_id
-
-
-def _events(client: httpx.Client, job_id: str, after: int = 0) -> Iterator[JobEvent]:
-    with client.stream("GET", f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": str(after)}) as answer:
-        assert answer.status_code == 200
-        for line in answer.iter_lines():
-            if line.startswith("data: "):
-                yield JobEvent.model_validate_json(line.removeprefix("data: "))
-
-
-def _finish(client: httpx.Client, job_id: str) -> tuple[Job, list[JobEvent]]:
-    events = list(_events(client, job_id))
-    assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    return Job.model_validate_json(client.get(f"/v1/jobs/{job_id}").content), events
-
-
-def _until_step(client: httpx.Client, job_id: str, step: int) -> None:
-    for event in _events(client, job_id):
-        if event.kind is EventKind.STEP and event.steps_done >= step:
-            return
-    pytest.fail("the job was over before it was reached")
 
 
 def test_six_processes(server: Server, client: httpx.Client) -> None:
@@ -172,7 +35,7 @@ def test_six_processes(server: Server, client: httpx.Client) -> None:
 def test_nobody_outside_can_reach_http_or_ray(server: Server) -> None:
     # Serve opens one port in each replica for other replicas, on all interfaces, and asks for the cluster's token there.
     inodes = set()
-    for pid in _family(server.process.pid) - set(server.pids().values()):
+    for pid in family(server.process.pid) - set(server.pids().values()):
         for link in Path(f"/proc/{pid}/fd").glob("*"):
             try:
                 inodes.add(link.readlink().name)
@@ -190,9 +53,9 @@ def test_nobody_outside_can_reach_http_or_ray(server: Server) -> None:
 
 
 def test_a_sentence_becomes_an_mp4(client: httpx.Client) -> None:
-    job, events = _finish(client, _submit(client, steps=4))
+    job, told = finish(client, submit(client, steps=4))
     assert job.status == "completed", job.error
-    assert [event.steps_done for event in events if event.kind is EventKind.STEP] == [1, 2, 3, 4]
+    assert [event.steps_done for event in told if event.kind is EventKind.STEP] == [1, 2, 3, 4]
     path = f"/v1/assets/{job.assets[0].id}/content"
     whole = client.get(path)
     assert whole.headers["content-type"] == "video/mp4"
@@ -208,7 +71,7 @@ def test_an_upload_in_and_an_edit_out(client: httpx.Client, tmp_path: Path, ffmp
     upload = client.post("/v1/uploads", files={"file": ("sound.mp4", clip.read_bytes())}).json()
     visual = {"tag": "video1", "role": "source", "upload_id": upload["id"]}
     answer = client.post("/v1/jobs", json={"instruction": "make it blue", "visuals": [visual], "steps": 2})
-    job, _ = _finish(client, answer.json()["id"])
+    job, _ = finish(client, answer.json()["id"])
     assert job.status == "completed", job.error
     assert job.assets[0].has_audio
     assert (job.spec.fps, job.assets[0].width_px > job.assets[0].height_px) == (upload["fps"], True)
@@ -224,10 +87,10 @@ def test_bad_input_leaves_no_job(client: httpx.Client) -> None:
 
 
 def test_cancel(client: httpx.Client) -> None:
-    job_id = _submit(client)
-    _until_step(client, job_id, 3)
+    job_id = submit(client)
+    until_step(client, job_id, 3)
     client.post(f"/v1/jobs/{job_id}/cancel")
-    job, _ = _finish(client, job_id)
+    job, _ = finish(client, job_id)
     assert job.status == "cancelled"
     assert 3 <= job.steps_done < 64
 
@@ -263,16 +126,16 @@ def test_an_agent_edits_a_clip_in_three_turns(client: httpx.Client, server: Serv
 def undisturbed(server: Server) -> bytes:
     """What the long job comes to when nobody dies."""
     with httpx.Client(base_url=server.url, timeout=300.0) as client:
-        job, _ = _finish(client, _submit(client))
+        job, _ = finish(client, submit(client))
         return client.get(f"/v1/assets/{job.assets[0].id}/content").content
 
 
 def _check_survival(client: httpx.Client, job_id: str, undisturbed: bytes) -> None:
-    job, events = _finish(client, job_id)
+    job, told = finish(client, job_id)
     assert job.status == "completed", job.error
-    assert [event.steps_done for event in events if event.kind is EventKind.STEP] == list(range(1, 65))
+    assert [event.steps_done for event in told if event.kind is EventKind.STEP] == list(range(1, 65))
     known = 0
-    for event in events:
+    for event in told:
         if event.kind is EventKind.RESUMED and event.stage == "denoise":
             assert known - event.steps_done <= EVERY
         known = max(known, event.steps_done)
@@ -283,8 +146,8 @@ def _check_survival(client: httpx.Client, job_id: str, undisturbed: bytes) -> No
 def test_a_killed_service_costs_one_checkpoint_interval_at_most(
     server: Server, client: httpx.Client, undisturbed: bytes, name: str
 ) -> None:
-    job_id = _submit(client)
-    _until_step(client, job_id, 5)
+    job_id = submit(client)
+    until_step(client, job_id, 5)
     old = server.pids()[name]
     os.kill(old, signal.SIGKILL)
     _check_survival(client, job_id, undisturbed)
@@ -293,8 +156,8 @@ def test_a_killed_service_costs_one_checkpoint_interval_at_most(
 
 def test_a_killed_server_finishes_its_job_after_the_next_start(server: Server, undisturbed: bytes) -> None:
     with httpx.Client(base_url=server.url, timeout=300.0) as client:
-        job_id = _submit(client)
-        _until_step(client, job_id, 5)
+        job_id = submit(client)
+        until_step(client, job_id, 5)
         server.kill()
     server.start_again()
     with httpx.Client(base_url=server.url, timeout=300.0) as client:
