@@ -92,9 +92,17 @@ MakeEngines = Callable[[Path, threading.Event], Engines]
 
 
 async def _serve(
-    state_dir: Path, make: MakeEngines, listening: socket.socket, gate: threading.Event, stop: asyncio.Event
+    state_dir: Path,
+    make: MakeEngines,
+    listening: socket.socket,
+    gate: threading.Event,
+    stop: asyncio.Event,
+    loaded: threading.Event,
 ) -> None:
-    made = make(state_dir, gate)
+    try:
+        made = make(state_dir, gate)
+    finally:
+        loaded.set()
     orchestrator = OrchestratorService(
         Database(state_dir / "jobs.sqlite"), made.blobs, made.ports, made.preset, OrchestratorConfig(max_running_jobs=4)
     )
@@ -118,11 +126,14 @@ async def _serve(
 @contextmanager
 def _serving(state_dir: Path, make: MakeEngines) -> Iterator[LiveServer]:
     listening = socket.create_server(("127.0.0.1", 0))
-    gate, stop = threading.Event(), asyncio.Event()
+    gate, stop, loaded = threading.Event(), asyncio.Event(), threading.Event()
     gate.set()
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(_serve(state_dir, make, listening, gate, stop),))
+    serving = _serve(state_dir, make, listening, gate, stop, loaded)
+    thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
     thread.start()
+    # Loading is the test's own time; a client waits a minute for an answer and no longer.
+    loaded.wait()
     yield LiveServer(f"http://127.0.0.1:{listening.getsockname()[1]}", gate)
     loop.call_soon_threadsafe(stop.set)
     thread.join()

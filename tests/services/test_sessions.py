@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from vogue.schemas.config import Role, Task
-from vogue.schemas.errors import RequestInvalid, SessionNotFound, TagUnresolved, TurnConflict, TurnNotFound
+from vogue.schemas.errors import RequestInvalid, SessionNotFound, TagUnresolved, TurnConflict, TurnNotFound, UrlRefused
 from vogue.schemas.jobs import JobStatus
 from vogue.schemas.queries import Idempotency
 from vogue.schemas.sessions import HeadRequest, ReplayTurnRequest, Session, SessionRequest, Turn, TurnInput, TurnRequest
+from vogue.services.callers import ANYBODY, become
 from vogue.services.fakes import netpbm, read_netpbm
+
+from .border import remote_orchestrator
 
 
 async def say(house: Any, session: Session, instruction: str, **fields: Any) -> Turn:
@@ -241,6 +244,26 @@ async def test_a_turn_that_came_in_the_same_moment_is_no_conflict(house: Any) ->
     )
     assert both[0].job_id == both[1].job_id and len((await sessions.get(session.id)).turns) == 1
     await house.finish(both[0].job_id)
+
+
+@pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`")
+async def test_keys_and_deletion_cross_to_another_process(house: Any) -> None:
+    remote = remote_orchestrator(house.orchestrator)
+    become(ANYBODY)
+    session = await remote.sessions.create(SessionRequest())
+    once = Idempotency(key="k", fingerprint="a" * 64)
+    turns = [await remote.sessions.turn(session.id, TurnRequest(instruction="a red star"), once) for _ in range(2)]
+    assert turns[0].job_id == turns[1].job_id
+    await house.finish(turns[0].job_id)
+    again = once.model_copy(update={"key": "r"})
+    replays = [await remote.sessions.replay(session.id, 1, ReplayTurnRequest(seed=3), again) for _ in range(2)]
+    assert [replay.number for replay in replays] == [2, 2]
+    await house.finish(replays[0].job_id)
+    await remote.sessions.delete(session.id)
+    with pytest.raises(SessionNotFound):
+        await remote.sessions.get(session.id)
+    with pytest.raises(UrlRefused, match="sends no webhooks"):
+        await remote.webhook_secret()
 
 
 async def test_a_deleted_session_leaves_its_jobs_and_their_media(house: Any, client: httpx.AsyncClient) -> None:
