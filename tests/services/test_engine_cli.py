@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+import yaml  # type: ignore[import-untyped]
 from typer.testing import CliRunner, Result
 
 from vogue.cli import build_app
 from vogue.cli.exits import ExitCode
 from vogue.engines.compiled.signatures import Network
 from vogue.engines.compiled.store import builds_in, new_build
+from vogue.schemas.engines import EngineSetting, OnnxRuntimeSpec, TorchSpec
+from vogue.services.config import AppConfig
 
 Call = Callable[..., Result]
 FACTS = {"precision": "fp32", "weights": "a" * 64}
@@ -104,3 +107,12 @@ def test_a_still_decoder_is_built_and_found_again(call: Call, monkeypatch: pytes
     (again,) = _document(call("build", "--preset", "tiny", "--json"))["builds"]
     assert again == one
     assert _document(call("verify", "--json"))["builds"] == 1
+
+
+def test_the_setting_of_the_page_is_one(repository: Path) -> None:
+    page = (repository / "docs" / "engines.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    (application,) = example["applications"]
+    config = AppConfig.model_validate(application["args"])
+    assert config.engines.denoiser == EngineSetting(engine=OnnxRuntimeSpec(), fallback=TorchSpec())
+    assert config.engines.decoder == EngineSetting()
