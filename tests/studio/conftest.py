@@ -194,9 +194,9 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStudio]:
     listening.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(require: Callable[[bool, str], None]) -> Iterator[Browser]:
-    """Headless Chromium."""
+    """Headless Chromium, for one module: while its driver runs, no test with an event loop of its own can."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     require(found is not None, "there is no chromium on PATH (Debian: apt-get install chromium)")
     expect.set_options(timeout=PATIENCE_MS)
