@@ -38,8 +38,9 @@ def read_caption(text: str) -> tuple[str | None, tuple[Told, ...]]:
     text = text.lower()
     nouns = list(_NOUN.finditer(text))
     subjects = []
-    for noun, following in zip(nouns, [*nouns[1:], None], strict=True):
-        rest = text[noun.end() : following.start() if following else len(text)]
+    ends = [*(following.start() for following in nouns[1:]), len(text)]
+    for noun, end in zip(nouns, ends, strict=False):
+        rest = text[noun.end() : end]
         place = next((words for words in _by_length(tuple(PLACES.values())) if words in rest), None)
         motion = next((motion for form, motion in _FORMS if re.search(rf"\b{form}\b", rest)), None)
         found = noun.groupdict()
