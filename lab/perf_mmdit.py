@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,14 +116,16 @@ def compare(config: MMDiTConfig, latents: Sequence[int], context: int, dtype: to
 
     # Small: at 1000 the vector math of two libraries alone differs by 1e-4.
     difference = (ours(17.0).float() - diffusers(17.0).float()).abs().max().item()
-    taken = _turns([ours, diffusers, three], repeats)
+    ours_s, diffusers_s, three_s = (median(times) for times in _turns([ours, diffusers, three], repeats))
     tokens = latents[1] * (latents[2] // config.patch_size) * (latents[3] // config.patch_size)
     return Comparison(
-        str(dtype).removeprefix("torch."),
-        *(median(times) for times in taken),
-        difference,
-        flops_of(config, tokens, context),
-        _peak(dtype, repeats),
+        precision=str(dtype).removeprefix("torch."),
+        ours_s=ours_s,
+        diffusers_s=diffusers_s,
+        three_passes_s=three_s,
+        difference=difference,
+        flops=flops_of(config, tokens, context),
+        peak_flops_per_s=_peak(dtype, repeats),
     )
 
 
@@ -156,7 +159,9 @@ def _diffusers(model: MMDiT, config: MMDiTConfig) -> _Diffusers:
     from diffusers import HunyuanVideoTransformer3DModel
 
     sizes = config.model_dump(exclude={"text_embed_dim", "context_dim"})
-    net = HunyuanVideoTransformer3DModel(**sizes, text_embed_dim=config.context_dim, pooled_projection_dim=4).eval()
+    # To a type checker, diffusers' class is no module of PyTorch's.
+    net: Any = HunyuanVideoTransformer3DModel(**sizes, text_embed_dim=config.context_dim, pooled_projection_dim=4)
+    net.eval()
     for parameter in net.time_text_embed.text_embedder.parameters():
         parameter.data.zero_()
     missing, unexpected = net.load_state_dict(model.state_dict(), strict=False)

@@ -15,6 +15,7 @@ from vogue import Vogue
 from vogue.engines.pipeline import Pipeline, Request
 from vogue.engines.port import Engine
 from vogue.engines.sampling import Denoising, denoise, tick
+from vogue.inputs import Settings
 from vogue.schemas.config import Preset, Task, Tier
 from vogue.schemas.requests import JobSpec
 
@@ -22,7 +23,7 @@ __all__ = ["Estimates", "Sharing", "Ticks", "measure_estimates", "measure_sharin
 
 _WORDS = "a red star moves to the left in front of a blue background"
 _TOGETHER = 8
-_SHAPES = (
+_SHAPES: tuple[Settings, ...] = (
     {"task": "t2v", "steps": 20},
     {"task": "t2i", "steps": 20},
     {"task": "t2v", "steps": 10},
@@ -145,7 +146,8 @@ def measure_estimates(client: Vogue, folder: Path, rounds: int) -> Estimates:
     for number in range(rounds + 1):
         for shape in _SHAPES:
             seed += 1
-            result = client.generate(f"{_WORDS} {seed}", seed=seed, **shape)
+            settings: Settings = {**shape, "seed": seed}
+            result = client.generate(f"{_WORDS} {seed}", **settings)
             result.wait()
             job = client.jobs.get(result.id).job
             if number and job.estimate_s is not None and job.started_at_s is not None and job.finished_at_s is not None:

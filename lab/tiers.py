@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, median
 from typing import get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vogue.engines.pipeline import Pipeline, Request
 from vogue.schemas.config import Preset, Task, Tier
@@ -81,7 +83,9 @@ def _in_tier(asked: Sequence[Request], tier: Tier, preset: Preset) -> list[Reque
     ]
 
 
-def _add(scores: dict[str, tuple[list[float], list[float]]], case: Case, exact: object, fast: object) -> None:
+def _add(
+    scores: dict[str, tuple[list[float], list[float]]], case: Case, exact: NDArray[np.uint8], fast: NDArray[np.uint8]
+) -> None:
     for place, clip in enumerate((exact, fast)):
         for name, values in score_case(case, clip).items():
             scores[name][place].extend(value for value in values if value == value)

@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -293,8 +293,10 @@ def tell_queue(db: sqlite3.Connection) -> list[str]:
         return []
     running, each_s = left_of_running(db), _usual_s(db)
     costs = [row["cost_s"] if row["cost_s"] is not None else each_s for row in waiting]
-    known = running is not None and None not in costs
-    begins = starts_in(running or [], costs, max(len(running or []), 1)) if known else [None] * len(waiting)
+    known = [cost for cost in costs if cost is not None]
+    begins: Sequence[float | None] = [None] * len(waiting)
+    if running is not None and len(known) == len(waiting):
+        begins = starts_in(running, known, max(len(running), 1))
     for place, (row, eta_s) in enumerate(zip(waiting, begins, strict=True), 1):
         append_event(
             db,

@@ -123,7 +123,7 @@ def build(
 ) -> None:
     """Export networks and, for TensorRT, compile them. What is there already is kept; nothing is overwritten by half."""
     speaker = speaker_of(ctx)
-    spec = _spec(engine.value, library, precision, weight_streaming, refit)
+    spec = _spec(engine, library, precision, weight_streaming, refit)
     config = AppConfig(preset=preset, state_dir=state_dir, engine_dir=engine_dir, weights_dir=weights_dir)
     from vogue.engines.compiled.exporting import export_network
     from vogue.engines.compiled.tensorrt_build import Target, build_plan, this_gpu
@@ -229,7 +229,10 @@ def bench(
     from vogue.engines.compiled.benching import bench_engines
 
     chosen = engine or [Measured.TORCH, Measured.ONNXRUNTIME]
-    specs = [_spec(one.value, library, precision, weight_streaming, refit) for one in chosen]
+    specs: list[EngineSpec] = [
+        TorchSpec() if one is Measured.TORCH else _spec(Kind(one.value), library, precision, weight_streaming, refit)
+        for one in chosen
+    ]
     with _progress(speaker) as say:
         found = bench_engines(_site(config, threads), specs, rounds, say)
     lines = [f"{preset}, one step of three passes, {found[0].tokens} tokens a row, {rounds} rounds, {threads} threads"]
@@ -240,19 +243,17 @@ def bench(
 
 
 def _spec(
-    kind: str, library: LibraryChoice, precision: PrecisionChoice | None, streaming: bool, refit: bool
-) -> EngineSpec:
-    if kind == "torch":
-        return TorchSpec()
-    if kind == "onnxruntime":
+    kind: Kind, library: LibraryChoice, precision: PrecisionChoice | None, streaming: bool, refit: bool
+) -> OnnxRuntimeSpec | TensorRTSpec:
+    if kind is Kind.ONNXRUNTIME:
         return OnnxRuntimeSpec(precision=_precision(precision, "fp32"))
     return TensorRTSpec(
         library=library.value, precision=_precision(precision, "bf16"), weight_streaming=streaming, refit=refit
-    )  # type: ignore[arg-type]
+    )
 
 
 def _precision(chosen: PrecisionChoice | None, default: Precision) -> Precision:
-    return default if chosen is None else chosen.value  # type: ignore[return-value]
+    return default if chosen is None else chosen.value
 
 
 def _networks(choice: NetworkChoice) -> list[Network]:

@@ -74,7 +74,8 @@ def _facts(record: logging.LogRecord, service: str) -> dict[str, Any]:
 
 def _errors(error: BaseException) -> list[dict[str, Any]]:
     """An exception and what caused it, the first cause last: class, place, and words that cannot be a user's."""
-    told, seen = [], error
+    told: list[dict[str, Any]] = []
+    seen: BaseException | None = error
     while seen is not None and len(told) < _MOST_CAUSES:
         frames = traceback.extract_tb(seen.__traceback__)[-_MOST_FRAMES:]
         fact: dict[str, Any] = {

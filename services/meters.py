@@ -12,8 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import Counter as Sums
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -123,7 +122,7 @@ class Meters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._sums: Sums[Series] = Sums()
+        self._sums: dict[Series, float] = {}
         self._gauges: dict[Series, float] = {}
         self._ledger: Ledger | None = None
         self._timer: threading.Timer | None = None
@@ -138,8 +137,7 @@ class Meters:
     def add(self, *amounts: tuple[Series, float]) -> None:
         """Add to sums."""
         with self._lock:
-            for series, amount in amounts:
-                self._sums[series] += amount
+            self._add_up(amounts)
             self._soon()
 
     def set(self, series: Series, value: float) -> None:
@@ -147,6 +145,10 @@ class Meters:
         with self._lock:
             self._gauges[series] = value
             self._soon()
+
+    def _add_up(self, amounts: Iterable[tuple[Series, float]]) -> None:
+        for series, amount in amounts:
+            self._sums[series] = self._sums.get(series, 0) + amount
 
     def _soon(self) -> None:
         if self._ledger is not None and self._timer is None:
@@ -165,13 +167,13 @@ class Meters:
                 if self._ledger is None or not (self._sums or self._gauges):
                     return
                 sums, gauges = self._sums, self._gauges
-                self._sums, self._gauges = Sums(), {}
+                self._sums, self._gauges = {}, {}
             try:
                 self._ledger.add(sums, gauges)
             except sqlite3.Error:
                 logger.warning("metrics could not be written; trying again", exc_info=True)
                 with self._lock:
-                    self._sums.update(sums)
+                    self._add_up(sums.items())
                     self._gauges = gauges | self._gauges
 
     def read(self) -> Reading:

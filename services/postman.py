@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 
 from vogue.schemas.errors import UrlRefused, VogueError
 
@@ -83,9 +84,9 @@ class Postman:
                 continue
             task = asyncio.create_task(self._carry(delivery), name=f"webhook {delivery.id}")
             self._carried[delivery.id] = task
-            task.add_done_callback(lambda _, event_id=delivery.id: self._returned(event_id))
+            task.add_done_callback(partial(self._returned, delivery.id))
 
-    def _returned(self, event_id: str) -> None:
+    def _returned(self, event_id: str, _task: asyncio.Task[None]) -> None:
         del self._carried[event_id]
         self.wake.set()
 

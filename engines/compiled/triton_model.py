@@ -37,10 +37,11 @@ class TritonPythonModel:
 
     def _answer(self, request: Any) -> Any:
         import torch
+        from torch.utils.dlpack import from_dlpack
 
         try:
             given = {name: backend.get_input_tensor_by_name(request, name) for name in self._inputs}
-            tensors = {name: torch.from_dlpack(one.to_dlpack()) for name, one in given.items()}
+            tensors = {name: from_dlpack(one.to_dlpack()) for name, one in given.items()}
             with torch.inference_mode():
                 out = self._graph(tensors).contiguous()
         except torch.OutOfMemoryError as error:

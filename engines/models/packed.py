@@ -9,15 +9,16 @@ Layout: latent tokens of all rows, one row after the other, then context tokens 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import EPS, Attention, DualBlock, FeedForward, Modulation, SingleBlock
+from .blocks import EPS, Attention, DualBlock, FeedForward, Modulation, Projection, SingleBlock
 from .embeddings import patchify, unpatchify
 from .fused import linear, linear_gelu, linear_of_two, rms_turn
 from .mmdit import MMDiT
@@ -92,9 +93,9 @@ class PackedForward:
         """Tokens [ΣN, C·p·p] and refined context [ΣL, D] to velocities [ΣN, C·p·p]; embedding [U, D] after its SiLU."""
         model = self.model
         x = torch.cat((model.x_embedder(tokens), context))
-        for dual in model.transformer_blocks:
+        for dual in cast("Iterable[DualBlock]", model.transformer_blocks):
             _dual(dual, x, embedding, rows)
-        for single in model.single_transformer_blocks:
+        for single in cast("Iterable[SingleBlock]", model.single_transformer_blocks):
             _single(single, x, embedding, rows)
         scale, shift = _modulation(model.norm_out, embedding)
         runs = _runs(rows.latents, rows.conditions)
@@ -107,7 +108,7 @@ class PackedForward:
         embedding = F.silu(refiner.time_text_embed(timestep, torch.stack(pooled)))
         runs = [(span, i) for i, span in enumerate(rows.contexts)]
         x = linear(torch.cat(list(contexts)).to(refiner.proj_in.weight.dtype), refiner.proj_in)
-        for block in refiner.token_refiner.refiner_blocks:
+        for block in cast("Iterable[RefinerBlock]", refiner.token_refiner.refiner_blocks):
             _refine(block, x, embedding, runs)
         return x
 
@@ -136,7 +137,7 @@ def _dual(block: DualBlock, x: Tensor, embedding: Tensor, rows: _Rows) -> None:
     key = (linear(seen, attn.to_k), linear(read, attn.add_k_proj))
     value = torch.cat((linear(seen, attn.to_v), linear(read, attn.add_v_proj)))
     attended = _attend(attn, query, key, value, rows)
-    outs = (attn.to_out[0], attn.to_add_out)
+    outs = (_out(attn), attn.to_add_out)
     for (part, runs, (_, _, gate, shift, scale, gate_ff)), own, out, ff in zip(
         streams, (attended[:count], attended[count:]), outs, (block.ff, block.ff_context), strict=True
     ):
@@ -165,8 +166,8 @@ def _refine(block: RefinerBlock, x: Tensor, embedding: Tensor, runs: Sequence[tu
         linear(normed, one).unflatten(-1, (attn.heads, -1)) for one in (attn.to_q, attn.to_k, attn.to_v)
     )
     attended = torch.cat([_attend_row(query[span], key[span], value[span]) for span, _ in runs])
-    _add_gated(x, runs, gate, linear(attended, attn.to_out[0]))
-    up, act, down = block.ff.net
+    _add_gated(x, runs, gate, linear(attended, _out(attn)))
+    up, act, down = _layers(block.ff)
     _add_gated(x, runs, gate_ff, linear(act(linear(block.norm2(x), up.proj)), down))
 
 
@@ -210,8 +211,18 @@ def _attend_row(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query, key, value)[0].transpose(0, 1).flatten(1)
 
 
+def _out(attn: Attention) -> nn.Linear:
+    """The output projection, the only module of its list."""
+    return cast("nn.Linear", attn.to_out[0])
+
+
+def _layers(ff: FeedForward) -> tuple[Projection, nn.Module, nn.Linear]:
+    """What `FeedForward` is made of."""
+    return cast("tuple[Projection, nn.Module, nn.Linear]", tuple(ff.net))
+
+
 def _feed_forward(ff: FeedForward, x: Tensor) -> Tensor:
-    up, _, down = ff.net
+    up, _, down = _layers(ff)
     return linear(linear_gelu(x, up.proj), down)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 from vogue.schemas.errors import RequestInvalid
 
@@ -33,8 +34,9 @@ def bound_host() -> str | None:
         controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
     except ValueError:
         return None
+    options: Any = ray.get(controller.get_http_config.remote(), timeout=30)
     # Without a host, Serve listens nowhere.
-    return ray.get(controller.get_http_config.remote(), timeout=30).host or "127.0.0.1"
+    return options.host or "127.0.0.1"
 
 
 def guarded(config: AppConfig, host: str | None) -> bool:
