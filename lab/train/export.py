@@ -102,8 +102,9 @@ def _card(run: Path, seed: int) -> str:
 CARD_HEAD = """# VOGUE mini
 
 A small VOGUE, trained from nothing on the synthetic world of `vogue.lab.world`: 64×64 px, 17 frames at 8 fps. It makes
-pictures and clips from a sentence, animates a picture, and edits pictures and clips (recolour, delete, swap, style).
-It knows that world and nothing else: real photographs come out poorly, and it cannot depict people.
+pictures and clips from a sentence, animates a picture, edits pictures and clips, follows references, answers questions,
+plans and reviews; how well, and what has only begun, is in the bench below. It knows that world and nothing else: real
+photographs come out poorly, and it cannot depict people.
 
 - Data: rendered scenes and sentences of a grammar; no photographs, no text from elsewhere. Licence: Apache-2.0.
 - Files: bfloat16 safetensors; `preset.json` holds every size and setting. The networks run in float32.
