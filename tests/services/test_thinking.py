@@ -275,7 +275,7 @@ async def test_a_cancel_stops_a_later_trial(tmp_path: Path, new_house: Any) -> N
             raise AssertionError
 
     class Watched:
-        start, events = denoiser.start, denoiser.events
+        start, events, room_bytes = denoiser.start, denoiser.events, denoiser.room_bytes
 
         async def cancel(self, job_id: str) -> None:
             cancelled.append(job_id)

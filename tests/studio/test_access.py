@@ -82,6 +82,8 @@ def test_everything_has_a_name(page: Page, visit: Visit, picture: Path) -> None:
     expect(page.get_by_role("button", name="Draw on image1")).to_be_visible()
     assert page.evaluate(NAMELESS) == []
     page.get_by_role("button", name="Draw on image1").click()
+    # It opens once the picture is there.
+    expect(page.get_by_role("dialog")).to_be_visible()
     assert page.evaluate(NAMELESS) == []
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
