@@ -219,7 +219,9 @@ async def _follow(event: DenoiseEvent, flow: Flow, before: int) -> TensorRef | N
         raise ServiceError(f"the denoiser sent a {event.kind} event without latents")
     elif event.kind == "checkpoint":
         await flow.journal.save_checkpoint(
-            LatentCheckpoint(job_id=event.job_id, steps_done=event.steps_done, latents=event.latents, memory=event.memory)
+            LatentCheckpoint(
+                job_id=event.job_id, steps_done=event.steps_done, latents=event.latents, memory=event.memory
+            )
         )
     return event.latents if event.kind == "completed" else None
 

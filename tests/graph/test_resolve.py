@@ -37,9 +37,7 @@ def _asset(asset_id: str, kind: MediaKind, height_px: int = 1080, width_px: int 
     )
 
 
-def _resolve(
-    assets: tuple[Asset, ...] = (), role: Role = Role.SOURCE, **fields: Any
-) -> Resolved:
+def _resolve(assets: tuple[Asset, ...] = (), role: Role = Role.SOURCE, **fields: Any) -> Resolved:
     visuals = tuple(
         VisualInput(tag=f"{asset.kind}{index}", role=role, upload_id=asset.id) for index, asset in enumerate(assets, 1)
     )
