@@ -21,7 +21,8 @@ from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
 
 from .blobs import BlobStore
 from .metrics import STEP_SECONDS
-from .ticking import Latents, Member, Step, StepLoop, Ticker
+from .step_loop import Latents, StepLoop
+from .ticking import Member, Step, Ticker
 from .turns import Turns
 
 __all__ = ["DenoiserService", "Foresight"]

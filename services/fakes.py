@@ -45,7 +45,7 @@ from .blobs import BlobStore
 from .comparing import psnr_db, side_by_side
 from .denoiser import DenoiserService
 from .sheets import grid
-from .ticking import Latents
+from .step_loop import Latents
 
 __all__ = ["FakeCodec", "FakeConnector", "FakeLoop", "FakeUnderstanding", "fake_ports", "netpbm", "read_netpbm"]
 
@@ -274,6 +274,7 @@ class FakeCodec:
             frames=self._blobs.put_tensor(frames),
             media=self._blobs.put(netpbm(frames), f"{request.kind}/x-portable-pixmap"),
             poster=self._blobs.put(netpbm(frames[:1]), "image/x-portable-pixmap"),
+            has_audio=request.audio_from is not None and request.kind is MediaKind.VIDEO,
         )
 
     async def preview(self, request: PreviewRequest) -> Artifact:

@@ -21,7 +21,7 @@ from vogue.schemas.stages import DenoiseJob, LatentCheckpoint
 
 from .blobs import BlobStore
 from .denoiser import Foresight
-from .ticking import Latents, StepLoop
+from .step_loop import Latents, StepLoop
 from .workplace import Workplace, array_of, tensor_of
 
 __all__ = ["EngineLoop", "EngineStepping", "free_bytes", "load_loop", "straight_on"]

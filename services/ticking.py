@@ -10,63 +10,25 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from vogue.schemas.errors import DeviceOutOfMemory
 from vogue.schemas.stages import DenoiseJob, LatentCheckpoint
 
+from .step_loop import Latents, StepLoop, Stepping
 from .turns import Turns
 
-__all__ = ["Latents", "Member", "Step", "StepLoop", "Stepping", "Ticker"]
+__all__ = ["Member", "Step", "Ticker"]
 
 logger = logging.getLogger(__name__)
-
-Latents = NDArray[np.float32]
 
 _AHEAD = 1
 """Steps that a job may have made and not told when it begins another."""
 _LOOK_UP_S = 0.5
 """While nothing can be done, the thread sees this often whether anybody is left to do it for."""
-
-
-class Stepping(Protocol):
-    """A job in the step loop: where it stands, and what its next step takes."""
-
-    @property
-    def steps_done(self) -> int:
-        """Steps finished."""
-        ...
-
-    @property
-    def latents(self) -> Latents:
-        """What enters the next step, [C, T, h, w]."""
-        ...
-
-    @property
-    def memory(self) -> Latents | None:
-        """What the next step needs beside them, if anything."""
-        ...
-
-    @property
-    def shape_class(self) -> Hashable:
-        """Jobs that are equal in it share a forward call."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """Rows of the next step."""
-        ...
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory that these rows take while they are computed."""
-        ...
 
 
 class Step(NamedTuple):
@@ -75,22 +37,6 @@ class Step(NamedTuple):
     done: int
     latents: Latents
     memory: Latents | None
-
-
-class StepLoop(Protocol):
-    """Opens jobs, and advances those that are open together. All calls come from one thread."""
-
-    def open(self, job: DenoiseJob, resume_from: LatentCheckpoint | None) -> Any:
-        """Start a job, fresh or from a checkpoint. Returns its `Stepping`."""
-        ...
-
-    def tick(self, jobs: Sequence[Any]) -> None:
-        """Advance jobs of one shape class by one step: all of them or, if it raises, none.
-
-        Raises:
-            DeviceOutOfMemory: they do not fit the device together.
-        """
-        ...
 
 
 class Member:

@@ -13,15 +13,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-__all__ = ["Turns", "Waiting"]
+__all__ = ["Load", "Turns", "Waiting"]
 
 
-class Waiting(Protocol):
-    """A job that is open, as far as its turn depends on it.
-
-    `ready` says that its next step can be made; a job that is not will be in a moment, unless it is `aside`, waiting for a disk.
-    `last_tick` is the number of the tick that advanced it last, or the one before it came.
-    """
+class Load(Protocol):
+    """What the next step of a job takes."""
 
     @property
     def shape_class(self) -> Hashable:
@@ -30,13 +26,21 @@ class Waiting(Protocol):
 
     @property
     def rows(self) -> int:
-        """Rows of its next step: its guidance passes."""
+        """Rows of the step: its guidance passes."""
         ...
 
     @property
     def num_bytes(self) -> int:
         """Memory that these rows take while they are computed."""
         ...
+
+
+class Waiting(Load, Protocol):
+    """A job that is open, as far as its turn depends on it.
+
+    `ready` says that its next step can be made; a job that is not will be in a moment, unless it is `aside`, waiting for a disk.
+    `last_tick` is the number of the tick that advanced it last, or the one before it came.
+    """
 
     @property
     def steps_left(self) -> int:

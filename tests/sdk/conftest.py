@@ -26,7 +26,7 @@ from vogue.services.denoiser import DenoiserService
 from vogue.services.fakes import FakeLoop, fake_ports, netpbm
 from vogue.services.gateway import build_http
 from vogue.services.orchestrator import OrchestratorService
-from vogue.services.ticking import StepLoop
+from vogue.services.step_loop import StepLoop
 
 
 @dataclass

@@ -17,7 +17,7 @@ from vogue.schemas.references import DType, TensorRef
 from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint, Pass
 from vogue.services.blobs import BlobStore
 from vogue.services.denoiser import DenoiserService
-from vogue.services.ticking import Latents
+from vogue.services.step_loop import Latents
 
 CONTEXT = TensorRef(uri="file:///c", sha256="c" * 64, dtype=DType.FLOAT32, shape=(1, 4))
 
