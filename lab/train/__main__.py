@@ -75,7 +75,8 @@ def train_decoder(options: argparse.Namespace) -> None:
 
 def train_mllm(options: argparse.Namespace) -> None:
     """Learn the tokenizer, then train the MLLM."""
-    from .mllm import MLLMTask, load_or_build_tokenizer, save_mllm
+    from .mllm import MLLMTask, load_or_build_tokenizer
+    from .pupil import save_mllm
     from .tokenizer import save_tokenizer
 
     tokenizer = load_or_build_tokenizer(options.run / "tokenizer.json", options.seed)
@@ -86,7 +87,7 @@ def train_mllm(options: argparse.Namespace) -> None:
     save_tokenizer(tokenizer, folder)
     if trainer.average is not None:
         task.network.load_state_dict(trainer.average)
-    save_mllm(task.network, folder)
+    save_mllm(task.network.mllm, folder)
 
 
 def build_pool(options: argparse.Namespace) -> None:

@@ -45,18 +45,18 @@ Kind = Literal[
     "review_video",
 ]
 KINDS: Final[dict[Kind, float]] = {
-    "t2i": 0.04,
-    "t2v": 0.11,
-    "i2v": 0.07,
-    "i2i_edit": 0.08,
+    "t2i": 0.06,
+    "t2v": 0.13,
+    "i2v": 0.08,
+    "i2i_edit": 0.09,
     "v2v_edit": 0.1,
     "references": 0.08,
-    "see_image": 0.1,
-    "see_video": 0.15,
-    "plan": 0.1,
-    "plan_drawn": 0.12,
-    "review_image": 0.03,
-    "review_video": 0.02,
+    "see_image": 0.15,
+    "see_video": 0.14,
+    "plan": 0.06,
+    "plan_drawn": 0.08,
+    "review_image": 0.02,
+    "review_video": 0.01,
 }
 SEEN_FRAMES: Final = (0, 2, 5, 7, 9, 11, 14, 16)
 SOURCE_FRAMES: Final = (0, 16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
-    Qwen2_5_VisionPatchEmbed,
-    Qwen2_5_VLVisionAttention,
-    apply_rotary_pos_emb_vision,
-)
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from vogue.engines.prompting import ChatTokenizer, VisualKind
 from vogue.schemas.config import Prompts
@@ -24,75 +18,31 @@ from vogue.schemas.presets import get_preset
 
 from .dialogue import KINDS, Exchange, draw_exchange
 from .optim import Optimizers
+from .pupil import MERGE, PATCH, Pupil, mllm_config, pack_frames, special_id
+from .reading import reading_loss, reading_right
+from .sights import SEEN, Sight, SightKind, draw_sight
 from .tokenizer import build_tokenizer
 
-__all__ = ["IMAGE_MEAN", "IMAGE_STD", "MLLMTask", "mllm_config", "pack_frames", "world_sentences"]
+__all__ = ["MLLMTask", "load_or_build_tokenizer", "world_sentences"]
 
 BATCH = 64
-PATCH, MERGE = 8, 2
-IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
-IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 POOL = 5000
 # Scoring by the oracles is slow, so fewer reviews are drawn, and more often.
 FEWER = {"review_image": 1200, "review_video": 300}
+TOLD_OF_SIGHTS: dict[SightKind, tuple[str, ...]] = {
+    "picture": ("shape", "color", "material"),
+    "clip": ("motion",),
+    "drawing": ("asked",),
+}
+# Plans and reviews are long: a whole batch of them would cost ten of the others.
+PARTS = {"plan": 3, "plan_drawn": 3, "review_image": 6, "review_video": 8}
 PROMPT_WEIGHT = 0.15
+ECHO_WEIGHT = 0.3
+SIGHTS: dict[SightKind, tuple[float, int]] = {"picture": (0.12, 96), "clip": (0.1, 40), "drawing": (0.08, 96)}
+"""Share of the batches, and their size, in which visual tokens are asked what they show."""
 HELD_OUT = 64
 # The tokenizer's merges come from these; plans and reviews are made of the same words, and of punctuation.
 TOLD = ("t2i", "t2v", "i2v", "i2i_edit", "v2v_edit", "references", "see_image")
-
-
-def special_id(tokenizer: Tokenizer, name: str) -> int:
-    """Id of the special token `<|name|>`. Raises ValueError when the tokenizer has none."""
-    found = tokenizer.token_to_id(f"<|{name}|>")
-    if found is None:
-        raise ValueError(f"the tokenizer has no special token <|{name}|>")
-    return int(found)
-
-
-def mllm_config(
-    tokenizer: Tokenizer, *, width: int = 192, layers: int = 4, vision_width: int = 160
-) -> Qwen2_5_VLConfig:
-    """Qwen2.5-VL at mini's widths: 8 px patches, so that a 64×64 picture takes 16 tokens."""
-    names = ("im_end", "endoftext", "image_pad", "video_pad", "vision_start", "vision_end")
-    ids = {name: special_id(tokenizer, name) for name in names}
-    heads = width // 32
-    text = {
-        "vocab_size": tokenizer.get_vocab_size(),
-        "hidden_size": width,
-        "intermediate_size": width * 8 // 3,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": heads,
-        "max_position_embeddings": 4096,
-        "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10_000.0},
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": True,
-        "bos_token_id": ids["endoftext"],
-        "eos_token_id": ids["im_end"],
-        "pad_token_id": ids["endoftext"],
-    }
-    vision = {
-        "depth": 3,
-        "hidden_size": vision_width,
-        "intermediate_size": vision_width * 3,
-        "num_heads": vision_width // 32,
-        "out_hidden_size": width,
-        "patch_size": PATCH,
-        "spatial_merge_size": MERGE,
-        "temporal_patch_size": 2,
-        "tokens_per_second": 2,
-        "window_size": 64,
-        "fullatt_block_indexes": [0, 1, 2],
-    }
-    return Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=ids["image_pad"],
-        video_token_id=ids["video_pad"],
-        vision_start_token_id=ids["vision_start"],
-        vision_end_token_id=ids["vision_end"],
-        tie_word_embeddings=True,
-    )
 
 
 def world_sentences(count: int, seed: int, prompts: Prompts) -> list[str]:
@@ -107,41 +57,8 @@ def _tokens(frames: int, height: int, width: int) -> int:
     return (frames + 1) // 2 * (height // PATCH // MERGE) * (width // PATCH // MERGE)
 
 
-def pack_frames(clips: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Pictures or clips of one shape, uint8 [B, F, H, W, 3], as the vision processor packs them, all at once.
-
-    A single frame is repeated to fill its temporal patch. Returns values [B·t·h·w, 3·2·8·8] and grids [B, 3].
-    """
-    if clips.shape[1] == 1:
-        clips = np.repeat(clips, 2, axis=1)
-    batch, frames, height, width, _ = clips.shape
-    grid = (frames // 2, height // PATCH, width // PATCH)
-    values = torch.from_numpy(np.ascontiguousarray(clips)).float().div_(255)
-    values = (values - torch.tensor(IMAGE_MEAN)) / torch.tensor(IMAGE_STD)
-    cut = values.view(batch, grid[0], 2, grid[1] // MERGE, MERGE, PATCH, grid[2] // MERGE, MERGE, PATCH, 3)
-    packed = cut.permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8)  # [B, t, h, w, m, m, C, 2, p, p]
-    return packed.reshape(-1, 3 * 2 * PATCH * PATCH), torch.tensor([grid] * batch)
-
-
-def _attend_together(
-    self: Qwen2_5_VLVisionAttention, hidden_states: Tensor, cu_seqlens: Tensor, **rest: object
-) -> Tensor:
-    """The tower's attention when all pictures of a batch are of one size: one product instead of one a picture."""
-    pictures = len(cu_seqlens) - 1
-    q, k, v = self.qkv(hidden_states).view(len(hidden_states), 3, self.num_heads, -1).unbind(1)
-    q, k = apply_rotary_pos_emb_vision(q, k, *rest["position_embeddings"])  # type: ignore[misc]
-    q, k, v = (x.to(v.dtype).unflatten(0, (pictures, -1)).transpose(1, 2) for x in (q, k, v))
-    weights = torch.softmax((q * self.scaling) @ k.transpose(-1, -2), dim=-1)
-    return self.proj((weights @ v).transpose(1, 2).reshape(len(hidden_states), -1))
-
-
-def _embed_together(self: Qwen2_5_VisionPatchEmbed, hidden_states: Tensor) -> Tensor:
-    """The patch embedding as the matrix product it is; its convolution is slow to train on a CPU."""
-    return F.linear(hidden_states, self.proj.weight.flatten(1))
-
-
 class MLLMTask:
-    """Next-token prediction: answers in full, and lightly the users' turns."""
+    """Next-token prediction: answers in full, and lightly the users' turns; and what the heads of `Pupil` are asked."""
 
     name = "mllm"
 
@@ -152,56 +69,100 @@ class MLLMTask:
         self.tokenizer = ChatTokenizer(tokenizer)
         self.prompts = get_preset("mini").prompts
         self.batch, self.pool, self.seed = batch, pool, seed
-        self.network = Qwen2_5_VLForConditionalGeneration._from_config(
-            mllm_config(tokenizer, **sizes), attn_implementation="eager"
+        self.network = Pupil(
+            Qwen2_5_VLForConditionalGeneration._from_config(
+                mllm_config(tokenizer, **sizes), attn_implementation="eager"
+            )
         )
-        for module in self.network.modules():
-            if isinstance(module, Qwen2_5_VLVisionAttention):
-                module.forward = _attend_together.__get__(module)  # type: ignore[method-assign]
-            elif isinstance(module, Qwen2_5_VisionPatchEmbed):
-                module.forward = _embed_together.__get__(module)  # type: ignore[method-assign]
         self.optimizers = Optimizers(
-            self.network.named_parameters(), muon_lr=4e-3, adam_lr=2e-3, plain=("embed", "lm_head", "patch")
+            self.network.named_parameters(),
+            muon_lr=4e-3,
+            adam_lr=2e-3,
+            plain=("embed", "lm_head", "patch", "echo", "eyes", "mind"),
         )
         self._end = special_id(tokenizer, "im_end")
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """One batch of one kind of exchange."""
+        """One batch of one kind of exchange, or of sights."""
+        at = rng.random()
+        for look, (share, batch) in SIGHTS.items():
+            if at < share:
+                eyes, mind = self._look(look, rng.integers(0, 2**30, min(batch, 2 * self.batch)))
+                asked = reading_loss(*eyes, SEEN) + reading_loss(*mind, SEEN)
+                return asked, {look: float(asked.detach()) / 2}
+            at -= share
         kinds = list(KINDS)
         kind = kinds[int(rng.choice(len(kinds), p=list(KINDS.values())))]
         count = min(self.pool, FEWER.get(kind, self.pool))
-        drawn = [draw_exchange(kind, int(index), self.seed) for index in rng.integers(0, count, self.batch)]
-        answers, users, _ = self._losses(drawn)
-        return answers + PROMPT_WEIGHT * users, {f"{kind}": float(answers.detach())}
+        size = max(1, self.batch // PARTS.get(kind, 1))
+        drawn = [draw_exchange(kind, int(index), self.seed) for index in rng.integers(0, count, size)]
+        answers, users, echo, _ = self._losses(drawn)
+        return answers + PROMPT_WEIGHT * users + ECHO_WEIGHT * echo, {kind: float(answers.detach())}
 
     def evaluate(self, average: nn.Module | None, folder: Path, step: int) -> dict[str, float]:
-        """Loss a token of the answers, and the share of answer tokens guessed right, on exchanges never trained on."""
+        """Loss a token of the answers, and the share of answer tokens guessed right, on exchanges never trained on; and what the
+        visual tokens of new sights are read rightly for.
+        """
         scores = {}
         for kind in KINDS:
             count = HELD_OUT // 4 if kind in FEWER else HELD_OUT
             drawn = [draw_exchange(kind, 10_000_000 + index, self.seed) for index in range(count)]
-            answers, _, right = self._losses(drawn)
+            answers, _, _, right = self._losses(drawn)
             scores[f"{kind}_loss"], scores[f"{kind}_right"] = float(answers), right
+        for look, names in TOLD_OF_SIGHTS.items():
+            read, labels, _ = self._look(look, 2**30 + np.arange(HELD_OUT))[-1]
+            right = reading_right(read, labels, SEEN)
+            scores |= {f"{look} {name}": right[name] for name in names}
         return scores
 
-    def _losses(self, drawn: list[Exchange]) -> tuple[Tensor, Tensor, float]:
-        """Mean loss of answer tokens and of user tokens, and the share of answer tokens that are right."""
+    def _look(self, kind: SightKind, numbers: NDArray[np.integer]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """What is read off the tower's tokens and off the last hidden states of sights, each [B, N, K], with labels and places.
+
+        Raises:
+            ValueError: the network has looked at nothing.
+        """
+        sights = [draw_sight(kind, int(number), self.seed) for number in numbers]
+        drawn = [_as_exchange(sight) for sight in sights]
+        ids, mask, _ = self._batch(drawn)
+        states, tokens = self._forward(ids, mask, drawn)
+        if tokens is None:
+            raise ValueError("sights must show something")
+        config = self.network.mllm.config
+        visual = (ids == config.image_token_id) | (ids == config.video_token_id)
+        labels = torch.from_numpy(np.stack([sight.labels for sight in sights])).flatten(1, 3).long()
+        places = torch.from_numpy(np.stack([sight.places for sight in sights])).flatten(1, 3).float()
+        eyes = self.network.eyes(tokens.view(*labels.shape[:2], -1).float())
+        mind = self.network.mind(states[visual].view(*labels.shape[:2], -1).float())
+        return [(eyes, labels, places), (mind, labels, places)]
+
+    def _losses(self, drawn: list[Exchange]) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Mean loss of answer tokens, of user tokens and of their echo, and the share of answer tokens that are right."""
+        ids, mask, starts = self._batch(drawn)
+        states = self._forward(ids, mask, drawn)[0][:, :-1]
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.network.mllm.lm_head(states)
+        wanted = ids[:, 1:]
+        is_answer = (torch.arange(1, ids.shape[1]) >= starts[:, None]) & mask[:, 1:].bool()
+        config = self.network.mllm.config
+        is_word = mask.bool() & (ids != config.image_token_id) & (ids != config.video_token_id)
+        is_user = is_word[:, 1:] & ~is_answer
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none").view(wanted.shape)
+        right = (logits.argmax(-1) == wanted)[is_answer].float().mean()
+        told = is_word[:, :-1] & (torch.arange(ids.shape[1] - 1) < starts[:, None])
+        with torch.autocast("cpu", torch.bfloat16):
+            echoed = self.network.echo(states[told])
+        echo = F.cross_entropy(echoed.float(), ids[:, :-1][told])
+        return losses[is_answer].mean(), losses[is_user].mean(), echo, float(right)
+
+    def _batch(self, drawn: list[Exchange]) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids [B, L], their mask, and where the answers start [B]."""
         rows, starts = zip(*(self._lay_out(exchange) for exchange in drawn), strict=True)
-        width = max(len(row) for row in rows)
-        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        ids = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
         mask = torch.zeros_like(ids)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row)
             mask[i, : len(row)] = 1
-        logits = self._forward(ids, mask, drawn)[:, :-1]
-        wanted = ids[:, 1:]
-        place = torch.arange(1, width)
-        is_answer = (place >= torch.tensor(starts)[:, None]) & mask[:, 1:].bool()
-        kinds = (self.network.config.image_token_id, self.network.config.video_token_id)
-        is_user = mask[:, 1:].bool() & ~is_answer & (wanted != kinds[0]) & (wanted != kinds[1])
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none").view(wanted.shape)
-        right = (logits.argmax(-1) == wanted)[is_answer].float().mean()
-        return losses[is_answer].mean(), losses[is_user].mean(), float(right)
+        return ids, mask, torch.tensor(starts)
 
     def _lay_out(self, exchange: Exchange) -> tuple[list[int], int]:
         """Token ids of a whole exchange, and where its answer starts."""
@@ -211,7 +172,8 @@ class MLLMTask:
         ids = self.tokenizer.generation(self.prompts.system, visuals, text).ids
         return ids + self.tokenizer.encode(exchange.answer) + [self._end], len(ids)
 
-    def _forward(self, ids: Tensor, mask: Tensor, drawn: list[Exchange]) -> Tensor:
+    def _forward(self, ids: Tensor, mask: Tensor, drawn: list[Exchange]) -> tuple[Tensor, Tensor | None]:
+        """As `Pupil` gives it."""
         pixels: dict[str, Tensor] = {}
         images = [one[None] for exchange in drawn for one in exchange.images]
         clips = [one for exchange in drawn for one in exchange.clips]
@@ -219,9 +181,10 @@ class MLLMTask:
             pixels["pixel_values"], pixels["image_grid_thw"] = pack_frames(np.stack(images))
         if clips:
             pixels["pixel_values_videos"], pixels["video_grid_thw"] = pack_frames(np.stack(clips))
-        config = self.network.config
+        model = self.network.mllm
+        config = model.config
         kinds = (ids == config.image_token_id).int() + 2 * (ids == config.video_token_id).int()
-        positions, _ = self.network.model.get_rope_index(
+        positions, _ = model.model.get_rope_index(
             ids,
             kinds * mask.int(),
             image_grid_thw=pixels.get("image_grid_thw"),
@@ -230,8 +193,16 @@ class MLLMTask:
             attention_mask=mask,
         )
         with torch.autocast("cpu", torch.bfloat16):
-            out = self.network(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, **pixels)
-        return out.logits
+            made: tuple[Tensor, Tensor | None] = self.network(
+                input_ids=ids, attention_mask=mask, position_ids=positions, **pixels
+            )
+        return made
+
+
+def _as_exchange(sight: Sight) -> Exchange:
+    if len(sight.frames) == 1:
+        return Exchange("", "", "", (sight.frames[0],))
+    return Exchange("", "", "", (), (sight.frames,))
 
 
 def load_or_build_tokenizer(path: Path, seed: int) -> Tokenizer:
@@ -242,19 +213,3 @@ def load_or_build_tokenizer(path: Path, seed: int) -> Tokenizer:
     path.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(path))
     return tokenizer
-
-
-def save_mllm(network: Qwen2_5_VLForConditionalGeneration, folder: Path) -> None:
-    """Write the network as a Hugging Face folder, bfloat16, with its picture settings."""
-    network.bfloat16().save_pretrained(folder)
-    settings = {
-        "image_processor_type": "Qwen2VLImageProcessor",
-        "patch_size": PATCH,
-        "temporal_patch_size": 2,
-        "merge_size": MERGE,
-        "min_pixels": 64 * 64,
-        "max_pixels": 64 * 64,
-        "image_mean": list(IMAGE_MEAN),
-        "image_std": list(IMAGE_STD),
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=1) + "\n")

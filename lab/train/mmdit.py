@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from vogue.engines.schedule import shift_sigmas
 from vogue.schemas.config import Preset
 
-from .generator import Generator, reading_loss, reading_right
+from .generator import Generator
 from .groups import GROUPS
 from .optim import Optimizers
 from .plain_attention import use_plain_attention
 from .pool import Rows, TaskPool
+from .reading import reading_loss, reading_right
 from .samples import score_samples
 
 __all__ = ["GeneratorTask", "flow_loss", "sample_sigmas"]

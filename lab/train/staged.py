@@ -21,9 +21,10 @@ from vogue.schemas.config import Preset
 
 from .buckets import Buckets
 from .encoded import Blindness, Encoded, Shelf
-from .generator import Generator, reading_loss
+from .generator import Generator
 from .optim import Optimizers
 from .plain_attention import use_plain_attention
+from .reading import reading_loss
 from .stages import Recipe, Stage
 
 __all__ = ["Batch", "StageTask", "collate", "draw_sigmas", "stage_loss"]

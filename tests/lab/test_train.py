@@ -17,12 +17,13 @@ from vogue.lab.train.budget import Budget, learning_rate_factor
 from vogue.lab.train.codec import CodecTask, DecoderTask, clip_pool, measure_latents, reshape_canvas, to_pixels
 from vogue.lab.train.curve import read_log
 from vogue.lab.train.export import split_generator
-from vogue.lab.train.generator import CLASSES, Generator, reading_loss, reading_right
+from vogue.lab.train.generator import Generator
 from vogue.lab.train.labels import ATTRIBUTES, label
 from vogue.lab.train.mmdit import flow_loss, sample_sigmas
 from vogue.lab.train.optim import Optimizers
 from vogue.lab.train.plain_attention import attend_plainly, use_plain_attention
 from vogue.lab.train.pool import Rows
+from vogue.lab.train.reading import CLASSES, reading_loss, reading_right
 from vogue.lab.train.trainer import Settings, Trainer
 from vogue.lab.world.scene import Scene, Subject
 from vogue.schemas.config import PatchVAEConfig

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
 
 from vogue.engines.processor import VisionProcessor
+from vogue.lab.train.budget import Budget
 from vogue.lab.train.dialogue import KINDS, draw_exchange, inventory
-from vogue.lab.train.mllm import IMAGE_MEAN, IMAGE_STD, MLLMTask, pack_frames, world_sentences
+from vogue.lab.train.mllm import MLLMTask, world_sentences
+from vogue.lab.train.pupil import IMAGE_MEAN, IMAGE_STD, pack_frames
+from vogue.lab.train.sights import SEEN, draw_sight
 from vogue.lab.train.tokenizer import SPECIAL_TOKENS, build_tokenizer
-from vogue.lab.world.scene import Scene, Subject
+from vogue.lab.train.trainer import Settings, Trainer
+from vogue.lab.world.exercises import sample_exercise
+from vogue.lab.world.scene import CANVAS_PX, Scene, Subject
 from vogue.schemas.presets import get_preset
 
 
@@ -67,3 +74,59 @@ def test_mllm_learns(tokenizer: Tokenizer) -> None:
         task.optimizers.step(1.0)
         losses.append(float(loss.detach()))
     assert np.mean(losses[-6:]) < np.mean(losses[:6])
+
+
+@pytest.mark.parametrize("kind", ["picture", "clip", "drawing"])
+def test_sights_are_drawn_the_same_again(kind: str) -> None:
+    first, again = draw_sight(kind, 5, 0), draw_sight(kind, 5, 0)  # type: ignore[arg-type]
+    assert np.array_equal(first.frames, again.frames)
+    assert np.array_equal(first.labels, again.labels)
+    tokens = (len(first.frames) + 1) // 2
+    assert first.labels.shape == (tokens, 4, 4, len(SEEN))
+    assert first.places.shape == (tokens, 4, 4, 5)
+    for index, values in enumerate(SEEN.values()):
+        assert 0 <= first.labels[..., index].min() <= first.labels[..., index].max() <= len(values)
+
+
+def test_sight_of_a_drawing_tells_what_is_asked_of_whom() -> None:
+    orders = list(SEEN["asked"])
+    found = set()
+    for index in range(24):
+        sight = draw_sight("drawing", index, 0)
+        rng = np.random.default_rng((0, 557, 2, index))
+        case = sample_exercise(("drawn_edit", "drawn_motion")[int(rng.integers(2))], index)
+        assert case.edit is not None
+        assert case.edit.before is not None
+        asked = sight.labels[0, ..., list(SEEN).index("asked")]
+        told = {orders[value - 1] for value in np.unique(asked[asked > 0])}
+        assert told == {"delete" if case.edit.kind == "delete" else case.edit.value}
+        row, column = int(case.edit.before.y) // 16, int(case.edit.before.x) // 16
+        assert asked[row, column] > 0
+        x, y = sight.places[0, row, column, 3:]
+        assert abs(x * CANVAS_PX - case.edit.before.x) < 1
+        assert abs(y * CANVAS_PX - case.edit.before.y) < 1
+        found |= told
+    assert len(found) > 4
+
+
+def test_mllm_run_looks_averages_and_goes_on(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vogue.lab.train.mllm.HELD_OUT", 4)
+    monkeypatch.setattr("vogue.lab.train.mllm.KINDS", {"t2i": 0.5, "see_image": 0.5})
+    monkeypatch.setattr("vogue.lab.train.mllm.SIGHTS", {"picture": (0.3, 4), "clip": (0.3, 2), "drawing": (0.2, 4)})
+
+    def run(steps: int) -> Trainer:
+        task = MLLMTask(tokenizer, batch=4, pool=4, width=32, layers=1, vision_width=32)
+        settings = Settings(folder=tmp_path, ema_decay=0.9, report_every_steps=4, evaluate_every_s=0.0)
+        return Trainer(task, Budget(steps=steps), settings)
+
+    first = run(8)
+    first.run()
+    again = run(12)
+    again.restore()
+    assert again.budget.step == 8
+    again.run()
+    assert {"eval_picture shape", "eval_clip motion", "eval_drawing asked"} <= set(
+        (tmp_path / "mllm.jsonl").read_text().split('"')
+    )
