@@ -266,6 +266,8 @@ async def decode(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
             recipe=_recipe(state, spec),
         )
     )
+    for notice in decoded.notices:
+        await flow.journal.notice(notice)
     return FlowState(decoded=dump(decoded.model_copy(update={"latents": latents})))
 
 
@@ -278,5 +280,5 @@ async def deliver(state: FlowState, runtime: Runtime[Flow]) -> FlowState:
         trial, decoded = best_trial(state)
         spec = spec.model_copy(update={"seed": trial.seed})
         await flow.journal.settle(spec)
-    await flow.journal.complete(spec, decoded, _audio_source(state, spec) is not None)
+    await flow.journal.complete(spec, decoded)
     return FlowState()

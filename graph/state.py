@@ -106,7 +106,7 @@ class Journal(Protocol):
         """The latest of them."""
         ...
 
-    async def complete(self, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> None:
+    async def complete(self, spec: JobSpec, decoded: DecodedMedia) -> None:
         """The results are there, and the job is over."""
         ...
 

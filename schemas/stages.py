@@ -239,10 +239,13 @@ class FrameComparison(Message):
 class DecodedMedia(Message):
     """The lossless frames (uint8 [T, H, W, 3]) that later turns start from, the file, and a poster picture.
 
-    `latents` are what was decoded, where whoever asked for it noted them.
+    `latents` are what was decoded, where whoever asked for it noted them. `notices` say what was left out, such as a sound track
+    that cannot be read.
     """
 
     frames: TensorRef
     media: Artifact
     poster: Artifact
     latents: TensorRef | None = None
+    has_audio: bool = False
+    notices: tuple[str, ...] = ()

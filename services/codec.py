@@ -28,7 +28,7 @@ from vogue.engines.port import Decoder
 from vogue.engines.preprocess import SourceSize, causal_frames, fit_source, frames_of, resize_image, to_bytes
 from vogue.engines.registry import open_decoder
 from vogue.schemas.config import Preset, Role
-from vogue.schemas.errors import MediaUnreadable
+from vogue.schemas.errors import LimitExceeded, MediaUnreadable
 from vogue.schemas.recipes import RECIPE_KEYWORD, Maker, dump_recipe
 from vogue.schemas.references import Artifact, Lossless, MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.stages import (
@@ -211,13 +211,31 @@ class CodecService:
             if request.recipe is not None:
                 recipe = dump_recipe(request.recipe.model_copy(update={"maker": self._place.maker})) or None
             poster = self._picture(frames[0], Path(folder) / "poster.png", recipe)
-            media = poster
+            media, has_audio = poster, False
+            notices: tuple[str, ...] = ()
             if request.kind is MediaKind.VIDEO:
                 path = Path(folder) / "clip.mp4"
-                sound = self._blobs.path(request.audio_from) if request.audio_from is not None else None
-                write_video(frames, request.fps, path, audio_from=sound, comment=recipe, limits=self._limits)
+                notices = self._write_clip(frames, request, path, recipe)
+                has_audio = request.audio_from is not None and not notices
                 media = self._blobs.put_file(path, "video/mp4")
-            return DecodedMedia(frames=self._blobs.put_tensor(frames), media=media, poster=poster)
+            return DecodedMedia(
+                frames=self._blobs.put_tensor(frames), media=media, poster=poster, has_audio=has_audio, notices=notices
+            )
+
+    def _write_clip(
+        self, frames: NDArray[np.uint8], request: DecodeRequest, path: Path, recipe: str | None
+    ) -> tuple[str, ...]:
+        """Write a clip with the sound it shall have; a notice if that cannot be read."""
+        sound = self._blobs.path(request.audio_from) if request.audio_from is not None else None
+        try:
+            write_video(frames, request.fps, path, audio_from=sound, comment=recipe, limits=self._limits)
+        except (MediaUnreadable, LimitExceeded) as error:
+            if sound is None:
+                raise
+            # The frames are ours and the sound a stranger's: a picture that took minutes is not thrown away for it.
+            write_video(frames, request.fps, path, comment=recipe, limits=self._limits)
+            return (f"the sound of the source cannot be read, so the result has none ({error.message})",)
+        return ()
 
     def _picture(self, frame: NDArray[np.uint8], path: Path, recipe: str | None = None) -> Artifact:
         write_image(frame, path, texts={RECIPE_KEYWORD: recipe} if recipe is not None else None)

@@ -102,13 +102,13 @@ class JobJournal:
     async def last_checkpoint(self) -> LatentCheckpoint | None:
         return await asyncio.to_thread(self._leases.checkpoint, self._lease)
 
-    async def complete(self, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> None:
-        results = _results(self._lease.job_id, spec, decoded, has_audio)
+    async def complete(self, spec: JobSpec, decoded: DecodedMedia) -> None:
+        results = _results(self._lease.job_id, spec, decoded)
         await asyncio.to_thread(self._leases.complete, self._lease, results)
         self._news.tell(self._lease.job_id, over=True)
 
 
-def _results(job_id: str, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> list[StoredAsset]:
+def _results(job_id: str, spec: JobSpec, decoded: DecodedMedia) -> list[StoredAsset]:
     """The owner's view of what was decoded: the file and, for a video, a poster picture."""
     frames, height_px, width_px, _ = decoded.frames.shape
     makes_video = spec.makes_video
@@ -125,7 +125,7 @@ def _results(job_id: str, spec: JobSpec, decoded: DecodedMedia, has_audio: bool)
             width_px=width_px,
             num_frames=frames if is_video else 1,
             fps=spec.fps if is_video else 0.0,
-            has_audio=has_audio and is_video,
+            has_audio=decoded.has_audio and is_video,
         )
         return StoredAsset(asset=asset, artifact=artifact)
 

@@ -97,7 +97,7 @@ class Diary:
     async def last_checkpoint(self) -> LatentCheckpoint | None:
         return self.checkpoint
 
-    async def complete(self, spec: JobSpec, decoded: DecodedMedia, has_audio: bool) -> None:
+    async def complete(self, spec: JobSpec, decoded: DecodedMedia) -> None:
         self.delivered = decoded
 
 

@@ -85,3 +85,35 @@ async def test_what_is_no_edit_of_a_clip_is_silent(
     job = await media_house.make(steps=1)
     assert not job.assets[0].has_audio
     assert not probe(await _file(media_client, job.assets[0], tmp_path / "made.mp4")).has_audio
+
+
+@pytest.fixture(scope="module")
+def mumbling(humming: bytes, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The same clip, whose packets of sound hold nothing that a decoder knows."""
+    path = tmp_path_factory.mktemp("mumbling") / "humming.mp4"
+    path.write_bytes(humming)
+    content = bytearray(humming)
+    with av.open(str(path)) as file:
+        for packet in file.demux(audio=0):
+            if packet.size and packet.pos is not None:
+                content[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    return bytes(content)
+
+
+async def test_a_sound_track_that_cannot_be_read_costs_the_sound_and_not_the_edit(
+    media_house: Any, media_client: httpx.AsyncClient, mumbling: bytes, tmp_path: Path
+) -> None:
+    upload = (await media_client.post("/v1/uploads", files={"file": ("mumbling.mp4", mumbling)})).json()
+    assert upload["has_audio"]
+    first = await _edit(media_house, media_client, upload["id"])
+    assert not first.has_audio
+    facts = probe(await _file(media_client, first, tmp_path / "first.mp4"))
+    assert not facts.has_audio and facts.num_frames == 9
+    (job,) = await media_house.orchestrator.list()
+    assert any("sound of the source cannot be read" in notice for notice in job.notices)
+    told = [event.message for event in await media_house.events(job.id) if event.kind == "notice"]
+    assert any("sound of the source cannot be read" in message for message in told)
+    second = await _edit(media_house, media_client, first.id)
+    assert not second.has_audio
+    newest = (await media_house.orchestrator.list())[0]
+    assert not any("sound" in notice for notice in newest.notices)
