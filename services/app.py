@@ -10,8 +10,9 @@ from ray.serve.config import RequestRouterConfig
 
 from vogue.schemas.wire import validate
 
-from . import deployments
 from .config import AppConfig, DeploymentConfig
+from .deployments import GatewayDeployment, OrchestratorDeployment
+from .engine_deployments import CodecDeployment, ConnectorDeployment, DenoiserDeployment, UnderstandingDeployment
 from .keys.exposure import bound_host, guarded
 from .weights import served_preset
 
@@ -51,19 +52,17 @@ def build(args: dict[str, Any] | AppConfig) -> Application:
     required = guarded(config, bound_host())
     config = config.model_copy(update={"keys": config.keys.model_copy(update={"required": required})})
 
-    understanding = _deploy(deployments.UnderstandingDeployment, "Understanding", config.understanding).bind(config)
-    connector = _deploy(deployments.ConnectorDeployment, "Connector", config.connector).bind(config)
+    understanding = _deploy(UnderstandingDeployment, "Understanding", config.understanding).bind(config)
+    connector = _deploy(ConnectorDeployment, "Connector", config.connector).bind(config)
     denoiser = _deploy(
-        deployments.DenoiserDeployment, "Denoiser", config.denoiser, "vogue.services.routing:JobAffinityRouter"
+        DenoiserDeployment, "Denoiser", config.denoiser, "vogue.services.routing:JobAffinityRouter"
     ).bind(config)
-    codec = _deploy(deployments.CodecDeployment, "Codec", config.codec).bind(config)
-    orchestrator = _deploy(deployments.OrchestratorDeployment, "Orchestrator", config.orchestrator).bind(
+    codec = _deploy(CodecDeployment, "Codec", config.codec).bind(config)
+    orchestrator = _deploy(OrchestratorDeployment, "Orchestrator", config.orchestrator).bind(
         config, understanding, connector, denoiser, codec
     )
     engines = {"understanding": understanding, "connector": connector, "denoiser": denoiser, "codec": codec}
-    gateway: Application = _deploy(deployments.GatewayDeployment, "Gateway", config.gateway).bind(
-        config, orchestrator, engines
-    )
+    gateway: Application = _deploy(GatewayDeployment, "Gateway", config.gateway).bind(config, orchestrator, engines)
     return gateway
 
 

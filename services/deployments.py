@@ -1,19 +1,16 @@
-"""The six Ray Serve deployments: thin shells that put each service into a process of its own.
+"""The two Ray Serve deployments without networks: thin shells around the orchestrator and the HTTP interface.
 
-Nothing is decided here. Constructors run in the replica's process, so weights are loaded where they are used.
+Nothing is decided here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import builtins
-import logging
 import os
 from collections.abc import AsyncIterator
 from typing import Any
 
-import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -22,219 +19,27 @@ from vogue.graph.state import Ports
 from vogue.schemas.access import Account, Caller, Knock, MediaDeletion
 from vogue.schemas.errors import ServiceError
 from vogue.schemas.jobs import Asset, Job, JobEvent, StoredAsset
-from vogue.schemas.plan import Plan, PlanDecision, Review
-from vogue.schemas.queries import Idempotency, PageQuery, WebhookSecret
-from vogue.schemas.recipes import Maker, Replay, ReplayRequest
-from vogue.schemas.references import Artifact, PreparedVisual, TensorRef
+from vogue.schemas.plan import PlanDecision
+from vogue.schemas.queries import Idempotency, PageQuery, WebhookDelivery, WebhookSecret
+from vogue.schemas.recipes import Replay, ReplayRequest
+from vogue.schemas.references import Artifact
 from vogue.schemas.requests import GenerationRequest
-from vogue.schemas.stages import (
-    ActionCount,
-    AnswerRequest,
-    DecodedMedia,
-    DecodeRequest,
-    DenoiseEvent,
-    DenoiseJob,
-    EncodeInstructionRequest,
-    EncodeVisualRequest,
-    FrameComparison,
-    LatentCheckpoint,
-    MediaFacts,
-    PassStates,
-    PlanRequest,
-    PrepareRequest,
-    PreviewRequest,
-    ProbeRequest,
-    ProjectRequest,
-    ReviewRequest,
-)
+from vogue.schemas.stages import ActionCount
 
 from .batching import batches
 from .blobs import BlobStore
-from .carrying import receiving
-from .config import AppConfig, DeploymentConfig
-from .logs import set_up_logs
-from .metrics import METERS
-from .remote import (
-    RemoteCodec,
-    RemoteConnector,
-    RemoteDenoiser,
-    RemoteOrchestrator,
-    RemoteUnderstanding,
-    is_ready,
-)
+from .config import AppConfig
+from .remote import is_ready
+from .remote_engines import RemoteCodec, RemoteConnector, RemoteDenoiser, RemoteUnderstanding
+from .remote_orchestrator import RemoteOrchestrator
 from .remote_sessions import SessionCalls
+from .shells import Shell
 from .weights import served_preset
 
-__all__ = [
-    "CodecDeployment",
-    "ConnectorDeployment",
-    "DenoiserDeployment",
-    "GatewayDeployment",
-    "OrchestratorDeployment",
-    "UnderstandingDeployment",
-]
-
-logger = logging.getLogger(__name__)
+__all__ = ["GatewayDeployment", "OrchestratorDeployment"]
 
 
-class _Shell:
-    """What every deployment has: a process of its own, a sign of life, logs and metrics."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        receiving(cls)
-
-    def __init__(self, config: AppConfig) -> None:
-        # In Serve's local testing mode all six would share the driver's process, and one crash would take all of them.
-        if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
-            raise ServiceError("VOGUE's services run as processes of their own; Serve's local testing mode is refused")
-        from .ray_metrics import RayMirror
-
-        set_up_logs(type(self).__name__.removesuffix("Deployment").lower(), config.logs)
-        METERS.mirrors = [RayMirror()]
-        METERS.keep_in(config.state_dir / "metrics.sqlite")
-        atexit.register(METERS.close)
-
-    async def ready(self) -> int:
-        """The id of the process that answers."""
-        return os.getpid()
-
-
-class _EngineShell(_Shell):
-    """A deployment with networks: threads are set by hand, since Ray gives a fractional claim one."""
-
-    def __init__(self, config: AppConfig, own: DeploymentConfig) -> None:
-        super().__init__(config)
-        from .workplace import Workplace
-
-        self.place = Workplace(config, own.threads)
-
-
-class UnderstandingDeployment(_EngineShell):
-    """The MLLM."""
-
-    def __init__(self, config: AppConfig) -> None:
-        super().__init__(config, config.understanding)
-        from .understanding import UnderstandingService
-
-        self._service = self.place.torch.call(UnderstandingService.load, self.place)
-
-    async def answer(self, request: AnswerRequest) -> AsyncIterator[str]:
-        """See `Understanding.answer`."""
-        async for piece in self._service.answer(request):
-            yield piece
-
-    async def plan(self, request: PlanRequest) -> Plan:
-        """See `Understanding.plan`."""
-        return await self._service.plan(request)
-
-    async def review(self, request: ReviewRequest) -> Review:
-        """See `Understanding.review`."""
-        return await self._service.review(request)
-
-    async def encode(self, request: EncodeInstructionRequest) -> PassStates:
-        """See `Understanding.encode`."""
-        return await self._service.encode(request)
-
-
-class ConnectorDeployment(_EngineShell):
-    """The connector."""
-
-    def __init__(self, config: AppConfig) -> None:
-        super().__init__(config, config.connector)
-        from .connector import ConnectorService
-
-        self._service = self.place.torch.call(ConnectorService.load, self.place)
-
-    async def project(self, request: ProjectRequest) -> PassStates:
-        """See `Connector.project`."""
-        return await self._service.project(request)
-
-
-class DenoiserDeployment(_EngineShell):
-    """The MMDiT and its step loop."""
-
-    def __init__(self, config: AppConfig) -> None:
-        super().__init__(config, config.denoiser)
-        from .denoiser import DenoiserService
-        from .stepping import free_bytes, load_loop, straight_on
-        from .turns import Turns
-
-        own = config.denoiser
-        loop = self.place.torch.call(load_loop, self.place)
-        self._service = DenoiserService(
-            loop,
-            self.place.blobs,
-            foresee=straight_on(self.place.preset.schedule),
-            worker=self.place.torch.executor,
-            turns=Turns(own.max_rows, own.max_bytes or free_bytes(self.place.device)),
-        )
-
-    async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
-        """See `Denoiser.start`."""
-        await self._service.start(job, resume_from)
-
-    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[tuple[DenoiseEvent, ...]]:
-        """See `Denoiser.events`. Latents to go on from must not wait: what is done after them is done again."""
-        events = self._service.events(job_id, after)
-        async for batch in batches(events, lambda event: event.kind != "step"):
-            yield batch
-
-    async def cancel(self, job_id: str) -> None:
-        """See `Denoiser.cancel`."""
-        await self._service.cancel(job_id)
-
-    async def room_bytes(self) -> int | None:
-        """See `Denoiser.room_bytes`."""
-        return await self._service.room_bytes()
-
-    async def __del__(self) -> None:
-        await self._service.close()
-
-
-class CodecDeployment(_EngineShell):
-    """The VAE and ffmpeg."""
-
-    def __init__(self, config: AppConfig) -> None:
-        super().__init__(config, config.codec)
-        from .codec import CodecService
-
-        self._service = self.place.torch.call(CodecService.load, self.place)
-
-    async def probe(self, request: ProbeRequest) -> MediaFacts:
-        """See `Codec.probe`."""
-        return await self._service.probe(request)
-
-    async def prepare(self, request: PrepareRequest) -> PreparedVisual:
-        """See `Codec.prepare`."""
-        return await self._service.prepare(request)
-
-    async def encode(self, request: EncodeVisualRequest) -> TensorRef:
-        """See `Codec.encode`."""
-        return await self._service.encode(request)
-
-    async def decode(self, request: DecodeRequest) -> DecodedMedia:
-        """See `Codec.decode`."""
-        return await self._service.decode(request)
-
-    async def preview(self, request: PreviewRequest) -> Artifact:
-        """See `Codec.preview`."""
-        return await self._service.preview(request)
-
-    async def maker(self) -> Maker:
-        """See `Codec.maker`."""
-        return await self._service.maker()
-
-    async def compare(self, a: TensorRef, b: TensorRef) -> FrameComparison:
-        """See `Codec.compare`."""
-        return await self._service.compare(a, b)
-
-    async def sheet(self, original: Artifact) -> Artifact:
-        """See `Codec.sheet`."""
-        return await self._service.sheet(original)
-
-
-class OrchestratorDeployment(SessionCalls, _Shell):
+class OrchestratorDeployment(SessionCalls, Shell):
     """The jobs table and the flow. On start it takes up what is not finished."""
 
     def __init__(
@@ -333,6 +138,10 @@ class OrchestratorDeployment(SessionCalls, _Shell):
         """See `Orchestrator.webhook_secret`."""
         return await self._service.webhook_secret()
 
+    async def deliveries(self, job_id: str) -> builtins.list[WebhookDelivery]:
+        """See `Orchestrator.deliveries`."""
+        return await self._service.deliveries(job_id)
+
     async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
         """See `Orchestrator.get`."""
         return await self._service.get(job_id, wait_s)
@@ -363,7 +172,7 @@ class OrchestratorDeployment(SessionCalls, _Shell):
 
 
 @serve.ingress()
-class GatewayDeployment(_Shell):
+class GatewayDeployment(Shell):
     """The HTTP interface."""
 
     def __init__(

@@ -66,7 +66,7 @@ class _Handle:
 def remote_orchestrator(service: OrchestratorService) -> Any:
     """The gateway's end of the port, and at the other end the deployment's own methods over a service."""
     from vogue.services.deployments import OrchestratorDeployment
-    from vogue.services.remote import RemoteOrchestrator
+    from vogue.services.remote_orchestrator import RemoteOrchestrator
 
     class Replica(OrchestratorDeployment):
         """The deployment without its start, which builds a service of its own, and its end."""
