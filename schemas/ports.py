@@ -13,7 +13,7 @@ from typing import Protocol
 from .access import Account, Caller, Knock, MediaDeletion
 from .jobs import Asset, Job, JobEvent, StoredAsset
 from .plan import Plan, PlanDecision, Review
-from .queries import Idempotency, PageQuery, WebhookSecret
+from .queries import Idempotency, PageQuery, WebhookDelivery, WebhookSecret
 from .recipes import Maker, Replay, ReplayRequest
 from .references import Artifact, PreparedVisual, TensorRef
 from .requests import GenerationRequest
@@ -246,6 +246,10 @@ class Orchestrator(Protocol):
         Raises:
             UrlRefused: this server sends none.
         """
+        ...
+
+    async def deliveries(self, job_id: str) -> builtins.list[WebhookDelivery]:
+        """What was told about a job by webhook, or is to be, oldest first."""
         ...
 
     async def add_upload(self, original: Artifact, filename: str) -> Asset:

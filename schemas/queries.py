@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, PositiveInt, StringConstraints
 
 from .base import Message
 from .references import Digest, MediaKind
 
-__all__ = ["FetchRequest", "Idempotency", "PageQuery", "WebhookSecret"]
+__all__ = ["DeliveryStatus", "FetchRequest", "Idempotency", "PageQuery", "WebhookDelivery", "WebhookSecret"]
 
 
 class Idempotency(Message):
@@ -29,6 +30,35 @@ class WebhookSecret(Message):
     """What a receiver checks signatures of webhooks with: `whsec_` and base64."""
 
     secret: str
+
+
+class DeliveryStatus(StrEnum):
+    """How far a message has come."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+class WebhookDelivery(Message):
+    """One message to a job's webhook, and how it went. Times are seconds since the epoch.
+
+    `attempts` counts those that were made; `answered` is the HTTP status of the last one, None where nobody answered, and `error`
+    says what was wrong with it. `due_at_s` is when the next one is made.
+    """
+
+    id: str
+    job_id: str
+    type: str
+    url: str
+    status: DeliveryStatus
+    attempts: Annotated[int, Field(ge=0)]
+    created_at_s: float
+    attempted_at_s: float | None = None
+    answered: PositiveInt | None = None
+    error: str | None = None
+    due_at_s: float | None = None
+    delivered_at_s: float | None = None
 
 
 class PageQuery(Message):

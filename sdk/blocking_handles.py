@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from vogue.schemas.errors import VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus
 from vogue.schemas.plan import Plan, PlanDecision
+from vogue.schemas.queries import WebhookDelivery
 from vogue.schemas.requests import GenerationRequest
 
 from .assets import AsyncAssetHandle, AsyncAssets
@@ -55,6 +57,10 @@ class Jobs:
     def decide(self, job_id: str, decision: PlanDecision) -> JobHandle:
         """See `AsyncJobs.decide`."""
         return JobHandle(run(self._jobs.decide(job_id, decision)))
+
+    def deliveries(self, job_id: str) -> builtins.list[WebhookDelivery]:
+        """See `AsyncJobs.deliveries`."""
+        return run(self._jobs.deliveries(job_id))
 
     def delete(self, job_id: str) -> None:
         """See `AsyncJobs.delete`."""
@@ -127,6 +133,10 @@ class JobHandle:
     def events(self, after: int = 0, timeout_s: float | None = None) -> Iterator[JobEvent]:
         """See `AsyncJobs.events`."""
         return iterate(self._handle.events(after, timeout_s))
+
+    def deliveries(self) -> list[WebhookDelivery]:
+        """See `AsyncJobs.deliveries`."""
+        return run(self._handle.deliveries())
 
     def approve(self, plan: Plan | None = None) -> Self:
         """See `AsyncJobHandle.approve`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from vogue.schemas.errors import JobCancelled, ServiceTimeout, WireError, error_from_body
 from vogue.schemas.jobs import EventKind, Job, JobEvent, JobStatus
 from vogue.schemas.plan import Plan, PlanDecision
+from vogue.schemas.queries import WebhookDelivery
 from vogue.schemas.requests import GenerationRequest
 
 from .assets import AsyncAssetHandle, list_entries, segment
@@ -92,6 +94,11 @@ class AsyncJobs:
         With `timeout_s` they just end after that time.
         """
         return listen(self._exchange, job_id, after, None if timeout_s is None else time.monotonic() + timeout_s)
+
+    async def deliveries(self, job_id: str) -> builtins.list[WebhookDelivery]:
+        """What its webhook was told, or is to be, oldest first: when, how often, and what came of it."""
+        content = (await self._exchange.call("GET", f"/v1/jobs/{segment(job_id)}/deliveries")).content
+        return [read_as(WebhookDelivery, json.dumps(entry)) for entry in list_entries(content)]
 
     async def delete(self, job_id: str) -> None:
         """Forget a finished job and all it delivered.
@@ -187,6 +194,10 @@ class AsyncJobHandle:
     def events(self, after: int = 0, timeout_s: float | None = None) -> AsyncGenerator[JobEvent, None]:
         """See `AsyncJobs.events`."""
         return self._jobs.events(self.id, after, timeout_s)
+
+    async def deliveries(self) -> list[WebhookDelivery]:
+        """See `AsyncJobs.deliveries`."""
+        return await self._jobs.deliveries(self.id)
 
     async def pieces(self) -> AsyncGenerator[str, None]:
         """Its answer in words, as it is told, from the beginning.

@@ -148,6 +148,7 @@ class FakeServer:
             ("GET", "/v1/jobs/([^/]+)/plan", self._plan),
             ("POST", "/v1/jobs/([^/]+)/plan", self._decide),
             ("GET", "/v1/jobs/([^/]+)/events", self._events),
+            ("GET", "/v1/jobs/([^/]+)/deliveries", self._deliveries),
             ("DELETE", "/v1/jobs/([^/]+)", self._forget),
             ("DELETE", "/v1/assets/([^/]+)", self._forget),
             ("POST", "/v1/replays", self._replay),
@@ -200,6 +201,11 @@ class FakeServer:
         if not record.job.status.final:
             self.stage.tell(record, EventKind.CANCELLED, status=JobStatus.CANCELLED)
         return _answer(record.job)
+
+    def _deliveries(self, _: httpx.Request, job_id: str) -> httpx.Response:
+        """None: a rehearsal calls nobody."""
+        self.stage.record(job_id)
+        return httpx.Response(200, json={"object": "list", "data": []})
 
     def _resume(self, _: httpx.Request, job_id: str) -> httpx.Response:
         record = self.stage.record(job_id)

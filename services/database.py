@@ -96,7 +96,7 @@ CREATE TABLE IF NOT EXISTS keys (
 CREATE TABLE IF NOT EXISTS deliveries (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE, job_id TEXT NOT NULL, tenant TEXT, url TEXT NOT NULL, body TEXT NOT NULL, created_at_s REAL NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0, due_at_s REAL, delivered_at_s REAL, error TEXT
+    attempts INTEGER NOT NULL DEFAULT 0, due_at_s REAL, delivered_at_s REAL, error TEXT, attempted_at_s REAL, answered INTEGER
 );
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at_s) WHERE due_at_s IS NOT NULL;
 CREATE TABLE IF NOT EXISTS rates (
@@ -111,6 +111,8 @@ _ADDED = (
     *((table, "tenant", "TEXT") for table in ("jobs", "assets", "sessions")),
     ("jobs", "deadline_at_s", "REAL"),
     ("jobs", "cost_s", "REAL"),
+    ("deliveries", "attempted_at_s", "REAL"),
+    ("deliveries", "answered", "INTEGER"),
 )
 """Columns that files of an earlier version lack."""
 

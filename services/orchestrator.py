@@ -24,7 +24,7 @@ from vogue.schemas.config import Preset
 from vogue.schemas.errors import AssetNotFound, PlanInvalid, RequestInvalid, UrlRefused, VogueError
 from vogue.schemas.jobs import Asset, Job, JobEvent, JobStatus, StoredAsset
 from vogue.schemas.plan import Plan, PlanDecision
-from vogue.schemas.queries import Idempotency, PageQuery, WebhookSecret
+from vogue.schemas.queries import Idempotency, PageQuery, WebhookDelivery, WebhookSecret
 from vogue.schemas.recipes import Replay, ReplayRequest
 from vogue.schemas.references import Artifact, MediaKind
 from vogue.schemas.requests import GenerationRequest
@@ -277,6 +277,10 @@ class OrchestratorService:
         if self._signer is None:
             raise UrlRefused("this server sends no webhooks; see webhooks in docs/http.md")
         return WebhookSecret(secret=self._signer.secret(current_tenant()))
+
+    async def deliveries(self, job_id: str) -> builtins.list[WebhookDelivery]:
+        """What was told about a job by webhook, or is to be."""
+        return await asyncio.to_thread(self._pages.deliveries, job_id)
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
         """The job as it stands: now, or with `wait_s` once it is over, but not later than that."""

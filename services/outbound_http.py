@@ -1,6 +1,8 @@
-"""Over HTTP, what has to do with other servers: files of theirs that shall be taken in, and the secret of webhooks to them."""
+"""Over HTTP, what has to do with other servers: files of theirs that shall be taken in, and webhooks to them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -36,3 +38,9 @@ def serve_outbound(app: FastAPI, orchestrator: Orchestrator, fetcher: Fetcher | 
     async def secret() -> WebhookSecret:
         """What the signatures of the caller's webhooks are checked with."""
         return await orchestrator.webhook_secret()
+
+    @app.get("/v1/jobs/{job_id}/deliveries")
+    async def deliveries(job_id: str) -> dict[str, Any]:
+        """What was told about a job by webhook, or is to be: to whom, when, how often, and what came of it."""
+        found = await orchestrator.deliveries(job_id)
+        return {"object": "list", "data": [one.model_dump(mode="json") for one in found]}

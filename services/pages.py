@@ -1,13 +1,14 @@
-"""Pages of the jobs and files of one state directory, in either direction."""
+"""Pages of the jobs and files of one state directory, in either direction, and what was told about a job."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 from vogue.schemas.config import Task
 from vogue.schemas.errors import AssetNotFound
 from vogue.schemas.jobs import Job, StoredAsset
-from vogue.schemas.queries import PageQuery
+from vogue.schemas.queries import DeliveryStatus, PageQuery, WebhookDelivery
 from vogue.schemas.references import MediaKind
 
 from .callers import own
@@ -61,6 +62,37 @@ class Pages:
                 clause += " AND json_extract(asset, '$.kind') = ?"
                 values += (query.kind.value,)
             return [stored_asset(row) for row in _select(db, "*", "assets", clause, values, query)]
+
+    def deliveries(self, job_id: str) -> list[WebhookDelivery]:
+        """What the owner of a job was told about it by webhook, or is to be, oldest first.
+
+        Raises:
+            JobNotFound: there is none of that id.
+        """
+        with self._database.reading() as db:
+            job_row(db, job_id)
+            rows = db.execute("SELECT * FROM deliveries WHERE job_id = ? ORDER BY number", (job_id,)).fetchall()
+        return [_delivery(row) for row in rows]
+
+
+def _delivery(row: sqlite3.Row) -> WebhookDelivery:
+    arrived = row["delivered_at_s"] is not None
+    status = DeliveryStatus.PENDING if row["due_at_s"] is not None else DeliveryStatus.GIVEN_UP
+    return WebhookDelivery(
+        id=row["id"],
+        job_id=row["job_id"],
+        type=json.loads(row["body"])["type"],
+        url=row["url"],
+        status=DeliveryStatus.DELIVERED if arrived else status,
+        # The table counts those that failed.
+        attempts=row["attempts"] + arrived,
+        created_at_s=row["created_at_s"],
+        attempted_at_s=row["attempted_at_s"],
+        answered=row["answered"],
+        error=row["error"],
+        due_at_s=row["due_at_s"],
+        delivered_at_s=row["delivered_at_s"],
+    )
 
 
 def _beyond(query: PageQuery, number: int | None) -> tuple[str, tuple[object, ...]]:

@@ -99,9 +99,9 @@ class Postman:
             await self._fail(delivery, said, final=isinstance(error, UrlRefused))
             return
         if 200 <= status < 300:
-            await asyncio.to_thread(self._table.delivered, delivery.id)
+            await asyncio.to_thread(self._table.delivered, delivery.id, status)
         else:
-            await self._fail(delivery, f"the receiver answered {status}", final=status == _GONE)
+            await self._fail(delivery, f"the receiver answered {status}", status == _GONE, status)
 
     async def _post(self, delivery: Delivery) -> int:
         """Send, and read no more than the status: redirects are not followed."""
@@ -115,7 +115,7 @@ class Postman:
         ):
             return answer.status
 
-    async def _fail(self, delivery: Delivery, said: str, final: bool) -> None:
+    async def _fail(self, delivery: Delivery, said: str, final: bool, answered: int | None = None) -> None:
         failures = delivery.attempts + 1
         delay_s: float | None = None
         if not final and failures < self._rules.max_attempts:
@@ -123,4 +123,4 @@ class Postman:
             delay_s = min(grown_s, self._rules.max_delay_s) * self._chance()
         fate = f"trying again in {delay_s:.0f} s" if delay_s is not None else "given up"
         logger.warning("webhook %s, attempt %d: %s; %s", delivery.id, failures, said, fate)
-        await asyncio.to_thread(self._table.failed, delivery.id, said, delay_s)
+        await asyncio.to_thread(self._table.failed, delivery.id, said, delay_s, answered)

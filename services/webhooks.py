@@ -85,21 +85,23 @@ class DeliveryTable:
             ).fetchall()
         return [Delivery(row["id"], row["url"], row["body"], row["tenant"], row["attempts"]) for row in rows]
 
-    def delivered(self, event_id: str) -> None:
+    def delivered(self, event_id: str, answered: int) -> None:
         """It has arrived."""
+        now_s = time.time()
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE deliveries SET due_at_s = NULL, error = NULL, delivered_at_s = ? WHERE id = ?",
-                (time.time(), event_id),
+                "UPDATE deliveries SET due_at_s = NULL, error = NULL, delivered_at_s = ?, attempted_at_s = ?, answered = ? WHERE id = ?",
+                (now_s, now_s, answered, event_id),
             )
 
-    def failed(self, event_id: str, error: str, delay_s: float | None) -> None:
+    def failed(self, event_id: str, error: str, delay_s: float | None, answered: int | None = None) -> None:
         """It has not; try again after a while, or never."""
-        due_at_s = time.time() + delay_s if delay_s is not None else None
+        now_s = time.time()
+        due_at_s = now_s + delay_s if delay_s is not None else None
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE deliveries SET due_at_s = ?, error = ?, attempts = attempts + 1 WHERE id = ?",
-                (due_at_s, error, event_id),
+                "UPDATE deliveries SET due_at_s = ?, error = ?, attempts = attempts + 1, attempted_at_s = ?, answered = ? WHERE id = ?",
+                (due_at_s, error, now_s, answered, event_id),
             )
 
     def forget_old(self) -> None:

@@ -17,6 +17,7 @@ import pytest
 from vogue.schemas.errors import RequestInvalid, UrlRefused
 from vogue.schemas.jobs import JobStatus
 from vogue.schemas.plan import PlanDecision
+from vogue.schemas.queries import DeliveryStatus
 from vogue.schemas.requests import GenerationRequest, Thinking
 from vogue.services.database import Database
 from vogue.services.dialing import Dialer
@@ -199,7 +200,7 @@ async def test_delays_grow_up_to_their_limit(tmp_path: Path) -> None:
         def __init__(self) -> None:
             self.delays: list[float | None] = []
 
-        def failed(self, event_id: str, error: str, delay_s: float | None) -> None:
+        def failed(self, event_id: str, error: str, delay_s: float | None, answered: int | None = None) -> None:
             self.delays.append(delay_s)
 
     table, rules = Table(), WebhookConfig(enabled=True, first_delay_s=5.0, max_delay_s=100.0, max_attempts=6)
@@ -287,3 +288,79 @@ async def test_openai_s_requests_name_a_webhook_and_a_deadline(posting: Any, web
         refused = await client.post("/v1/videos", json=form | {"webhook_url": "http://media.test:1/"})
         assert (refused.json()["error"]["code"], refused.json()["error"]["param"]) == ("url_refused", "webhook_url")
     await house.orchestrator.close()
+
+
+async def _delivered(client: httpx.AsyncClient, job_id: str, *statuses: str) -> list[dict[str, Any]]:
+    """What the list shows, once each message stands as it shall."""
+    while True:
+        answer = await client.get(f"/v1/jobs/{job_id}/deliveries")
+        assert answer.status_code == 200 and answer.json()["object"] == "list", answer.text
+        found: list[dict[str, Any]] = answer.json()["data"]
+        if tuple(one["status"] for one in found) == statuses:
+            return found
+        await asyncio.sleep(0.01)
+
+
+async def test_who_was_called_when_how_often_and_with_what_end_is_told(posting: Any, web: Any, reply: Any) -> None:
+    web.replies["/hook"], web.replies["/gone"] = [reply(500), reply(204)], reply(410)
+    house = posting()
+    await house.orchestrator.start()
+
+    async def readiness() -> dict[str, bool]:
+        return {}
+
+    app = build_http(house.orchestrator, readiness, house.blobs, house.preset)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000") as client:
+        job = await house.orchestrator.submit(ask(web))
+        (one,) = await _delivered(client, job.id, "delivered")
+        assert (one["url"], one["type"], one["job_id"]) == (f"{web.url}/hook", "video.completed", job.id)
+        assert (one["attempts"], one["answered"], one["error"], one["due_at_s"]) == (2, 204, None, None)
+        assert one["created_at_s"] <= one["attempted_at_s"] == one["delivered_at_s"]
+        assert one["id"] == web.calls[0].headers["webhook-id"]
+
+        refused = await house.orchestrator.submit(ask(web, webhook_url=f"{web.url}/gone"))
+        (one,) = await _delivered(client, refused.id, "given_up")
+        assert (one["attempts"], one["answered"], one["delivered_at_s"]) == (1, 410, None)
+        assert "answered 410" in one["error"]
+
+        unheard = await house.orchestrator.submit(ask(web, webhook_url=f"http://127.0.0.2:{web.port}/hook"))
+        (one,) = await _delivered(client, unheard.id, "given_up")
+        assert one["answered"] is None and "not public" in one["error"]
+
+        silent = await house.orchestrator.submit(ask(web, webhook_url=None))
+        assert await _delivered(client, silent.id) == []
+        missing = await client.get("/v1/jobs/job_0123456789abcdefghij/deliveries")
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "job_not_found")
+    await house.orchestrator.close()
+
+
+async def test_a_message_that_waits_for_its_next_attempt_says_when(posting: Any, web: Any, reply: Any) -> None:
+    web.replies["/hook"] = reply(503)
+    house = posting(first_delay_s=3600.0)
+    await house.orchestrator.start()
+    job = await house.orchestrator.submit(ask(web))
+    await heard(web, 1)
+    while not (found := await house.orchestrator.deliveries(job.id))[0].attempts:
+        await asyncio.sleep(0.01)
+    (one,) = found
+    assert (one.status, one.attempts, one.answered) == (DeliveryStatus.PENDING, 1, 503)
+    assert one.due_at_s is not None and one.attempted_at_s is not None and one.due_at_s > one.attempted_at_s
+    await house.orchestrator.close()
+
+
+def test_a_database_of_an_earlier_version_keeps_its_messages(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    Database(path).close()
+    db = sqlite3.connect(path)
+    for column in ("attempted_at_s", "answered"):
+        db.execute(f"ALTER TABLE deliveries DROP COLUMN {column}")
+    db.execute(
+        "INSERT INTO deliveries (id, job_id, url, body, created_at_s, due_at_s)"
+        " VALUES ('evt_1', 'job_1', 'http://x.test', '{}', 1, 1)"
+    )
+    db.commit()
+    db.close()
+    table = DeliveryTable(Database(path))
+    assert [one.id for one in table.due(5)] == ["evt_1"]
+    table.delivered("evt_1", 200)
+    assert table.due(5) == []
