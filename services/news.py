@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 
-__all__ = ["News"]
+__all__ = ["News", "set_within"]
 
 
 class News:
@@ -36,3 +37,10 @@ class News:
         self._listeners[job_id].pop(listener, None)
         if not self._listeners[job_id]:
             del self._listeners[job_id]
+
+
+async def set_within(event: asyncio.Event, timeout_s: float) -> None:
+    """Wait until an event is set, or for so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

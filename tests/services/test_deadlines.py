@@ -78,7 +78,7 @@ async def test_a_good_job_ends_without_a_warning(
     monkeypatch.setattr(leases, "renew", renewing)
     job = await house.orchestrator.submit(ask())
     await ended.wait()
-    house.orchestrator._workers[job.id][1].set()
+    house.orchestrator._foreman.nudge(job.id)
     assert (await house.finish(job.id)).status is JobStatus.COMPLETED
     await house.orchestrator.close()
     assert [record.getMessage() for record in caplog.records if record.name.startswith("vogue")] == []
@@ -186,7 +186,7 @@ def _blobs(house: Any) -> list[Path]:
 
 async def test_plans_that_wait_are_limited(tmp_path: Path, new_house: Any) -> None:
     house = new_house.build(tmp_path, max_waiting_plans=2)
-    house.orchestrator._preset = house.preset.model_copy(update={"can_plan": True})
+    house.orchestrator._intake._preset = house.preset.model_copy(update={"can_plan": True})
     review = ask(thinking=Thinking.REVIEW)
     jobs = [await house.orchestrator.submit(review) for _ in range(2)]
     with pytest.raises(ServiceOverloaded, match="2 plans wait") as caught:

@@ -134,7 +134,7 @@ async def test_waiting_jobs_hold_nobody_up(tmp_path: Path, new_house: Any) -> No
     house = new_house.build(tmp_path, max_running_jobs=1, max_open_jobs=1)
     await house.orchestrator.start()
     waiting = [await _waiting(house) for _ in range(3)]
-    assert house.orchestrator._workers == {}
+    assert house.orchestrator._foreman._workers == {}
     assert (await house.make()).status is JobStatus.COMPLETED
     for job in waiting:
         await house.orchestrator.decide(job.id, PlanDecision())
