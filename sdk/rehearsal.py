@@ -85,6 +85,7 @@ class Rehearsal:
             self._say(record)
         elif job.steps_done < job.spec.steps:
             self.tell(record, EventKind.STEP, steps_done=job.steps_done + 1, steps_total=job.spec.steps)
+            self._show(record)
         elif self.failure is not None:
             self.tell(record, EventKind.FAILED, status=JobStatus.FAILED, error=ErrorInfo.of(self.failure))
         else:
@@ -101,6 +102,25 @@ class Rehearsal:
         self.tell(record, EventKind.PLAN, stage=Stage.PLAN, plan=plan)
         if spec.thinking is Thinking.REVIEW:
             self.tell(record, EventKind.WAITING, status=JobStatus.WAITING, plan=plan)
+
+    def _show(self, record: JobRecord) -> None:
+        """A picture of what is on its way, where one was asked for and it is time."""
+        spec, done = record.job.spec, record.job.steps_done
+        if spec.preview_every_steps and done < spec.steps and done % spec.preview_every_steps == 0:
+            name = f"{record.job.id}-step{done}.gif"
+            shown = self.keep("asset", SMALLEST_GIF, MediaKind.IMAGE, name, "image/gif")
+            # Of the event only: a preview is no result.
+            event = JobEvent.model_validate(
+                {
+                    **record.events[-1].model_dump(),
+                    "seq": len(record.events) + 1,
+                    "kind": EventKind.PREVIEW,
+                    "assets": (shown,),
+                }
+            )
+            with self.changed:
+                record.events.append(event)
+                self.changed.notify_all()
 
     def _say(self, record: JobRecord) -> None:
         """One more word of the answer; then the end."""
@@ -211,5 +231,6 @@ def _spec(wanted: GenerationRequest, steps: int) -> JobSpec:
         image_guidance=wanted.image_guidance or 1.0,
         seed=wanted.seed or 0,
         tier=wanted.tier or Tier.EXACT,
+        preview_every_steps=wanted.preview_every_steps,
         thinking=Thinking.OFF if wanted.thinking is Thinking.AUTO else wanted.thinking,
     )

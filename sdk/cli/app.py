@@ -16,7 +16,7 @@ from .account import forget, me
 from .conversations import conversations
 from .doctor import doctor
 from .exits import ExitCode, exit_code_of
-from .jobs import cancel, jobs, resume, wait
+from .jobs import cancel, deliveries, jobs, resume, wait
 from .plans import approve, ask, reject
 from .replay import replay
 from .run import run
@@ -100,7 +100,7 @@ def build_app() -> typer.Typer:
         epilog="Exit codes: 0 done, 2 usage, 3 invalid request, 4 not found, 5 server away or full, 6 job failed, 130 cancelled.",
     )
     app.callback()(_root)
-    for command in (run, jobs, wait, cancel, resume, ask, approve, reject, doctor, replay, me, forget):
+    for command in (run, jobs, wait, cancel, resume, deliveries, ask, approve, reject, doctor, replay, me, forget):
         app.command()(command)
     app.add_typer(conversations, name="session")
     return app

@@ -9,8 +9,18 @@ import typer
 
 from vogue.blocking_sessions import SessionHandle
 from vogue.schemas.config import Task
+from vogue.schemas.errors import RequestInvalid
+from vogue.schemas.requests import Thinking
 from vogue.schemas.sessions import Turn
 
+from .options import (
+    DeadlineOption,
+    PreviewEveryOption,
+    PreviewOption,
+    TierOption,
+    WebhookOption,
+    kept_previews,
+)
 from .run import follow
 from .session import JsonFlag, ServerOption, session_of
 
@@ -85,6 +95,14 @@ def say(
     task: Annotated[Task | None, typer.Option(help="By default inferred.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same result.")] = None,
+    tier: TierOption = None,
+    thinking: Annotated[
+        Thinking | None, typer.Option(help="Plan first: review waits until `vogue approve`. By default only if needed.")
+    ] = None,
+    preview: PreviewOption = None,
+    preview_every: PreviewEveryOption = 4,
+    deadline_s: DeadlineOption = None,
+    webhook_url: WebhookOption = None,
     output: Output = None,
     detach: Detach = False,
     server: ServerOption = None,
@@ -95,13 +113,24 @@ def say(
     with session.connect(server) as client:
         handle = client.sessions.get(session_id)
         turn = handle.say(
-            instruction, inputs=inputs or [], source=source, parent=parent, task=task, steps=steps, seed=seed
+            instruction,
+            inputs=inputs or [],
+            source=source,
+            parent=parent,
+            task=task,
+            steps=steps,
+            seed=seed,
+            tier=tier,
+            thinking=thinking,
+            preview_every_steps=preview_every if preview is not None else 0,
+            deadline_s=deadline_s,
+            webhook_url=webhook_url,
         )
         session.note(f"turn {turn.number}{_reads(turn.turn)}")
         if detach:
             session.answer({"turn": turn.turn.model_dump(mode="json")}, lines=[turn.id])
         else:
-            follow(session, turn, output)
+            follow(session, turn, output, also=kept_previews(session, client, preview))
 
 
 @conversations.command()
@@ -144,6 +173,37 @@ def go(
     with session.connect(server) as client:
         handle = client.sessions.get(session_id).go_to(number)
     session.answer(handle.session.model_dump(mode="json"), lines=[_at(handle)])
+
+
+@conversations.command()
+def delete(
+    ctx: typer.Context,
+    session_id: SessionId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    server: ServerOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Forget a conversation: its tree, its tags, what was said. The jobs and files of its turns stay."""
+    session = session_of(ctx)
+    with session.connect(server) as client:
+        handle = client.sessions.get(session_id)
+        if not yes:
+            _ask(handle, as_json=session.as_json)
+        handle.delete()
+    session.answer({"id": session_id, "object": "session", "deleted": True}, lines=[f"{session_id} deleted"])
+
+
+def _ask(handle: SessionHandle, *, as_json: bool) -> None:
+    """See that somebody means it.
+
+    Raises:
+        RequestInvalid: nobody can be asked.
+    """
+    if as_json:
+        raise RequestInvalid("the conversation would be deleted: say --yes as well", param="yes")
+    title = f" {handle.session.title!r}" if handle.session.title else ""
+    lost = f"its {handle.session.num_turns} turns, their tree and tags; the files stay until you delete them"
+    typer.confirm(f"Delete the conversation{title}? It loses {lost}.", abort=True, err=True)
 
 
 @conversations.command()

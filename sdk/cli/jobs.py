@@ -1,4 +1,4 @@
-"""`vogue jobs`, `wait`, `cancel` and `resume`: what became of what was asked for."""
+"""`vogue jobs`, `wait`, `cancel`, `resume` and `deliveries`: what became of what was asked for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import typer
 from rich.table import Table
 
 from vogue.blocking import JobHandle
+from vogue.schemas.queries import WebhookDelivery
 
+from .options import PreviewOption, kept_previews
 from .plans import plan_lines
 from .run import follow
 from .session import JsonFlag, ServerOption, session_of
 
-__all__ = ["cancel", "jobs", "resume", "wait"]
+__all__ = ["cancel", "deliveries", "jobs", "resume", "wait"]
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `vogue jobs` lists it.")]
 
@@ -46,13 +48,24 @@ def wait(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write its file.")
     ] = None,
+    preview: PreviewOption = None,
     server: ServerOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Follow a job to its end and save its file. Ctrl-C leaves it running."""
     session = session_of(ctx)
     with session.connect(server) as client:
-        follow(session, client.jobs.get(job_id), output, cancel_on_interrupt=False)
+        also = kept_previews(session, client, preview)
+        follow(session, client.jobs.get(job_id), output, cancel_on_interrupt=False, also=also)
+
+
+def deliveries(ctx: typer.Context, job_id: JobId, server: ServerOption = None, json: JsonFlag = False) -> None:
+    """Show what a job's webhook was told, or is to be: when, how often, and what came of it."""
+    session = session_of(ctx)
+    with session.connect(server) as client:
+        found = client.jobs.deliveries(job_id)
+    document = {"deliveries": [one.model_dump(mode="json") for one in found]}
+    session.answer(document, lines=[_delivery(one) for one in found] or ["its webhook was told nothing yet"])
 
 
 def cancel(ctx: typer.Context, job_id: JobId, server: ServerOption = None, json: JsonFlag = False) -> None:
@@ -72,6 +85,17 @@ def resume(ctx: typer.Context, job_id: JobId, server: ServerOption = None, json:
     session.note(f"follow it with `vogue wait {handle.id}`")
 
 
+def _delivery(one: WebhookDelivery) -> str:
+    when = one.attempted_at_s if one.attempted_at_s is not None else one.created_at_s
+    ended = f"answered {one.answered}" if one.answered is not None else ""
+    words = [_clock(when), one.status, one.type, one.url, f"{one.attempts} attempts", one.error or ended]
+    return "  ".join(word for word in words if word)
+
+
+def _clock(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s).astimezone().strftime("%d %b %H:%M:%S")
+
+
 def _progress(handle: JobHandle) -> str:
     job = handle.job
     return f"{job.steps_done}/{job.steps_total}" if job.steps_total else ""
@@ -83,7 +107,7 @@ def _table(found: list[JobHandle]) -> Table:
         table.add_column(column, no_wrap=column != "instruction", overflow="ellipsis")
     for handle in found:
         job = handle.job
-        when = datetime.fromtimestamp(job.created_at_s).astimezone().strftime("%d %b %H:%M:%S")
+        when = _clock(job.created_at_s)
         words = job.request.instruction.replace("[", "\\[")
         table.add_row(job.id, str(job.status), _progress(handle), str(job.spec.task), when, words)
     return table

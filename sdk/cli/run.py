@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vogue.blocking import JobHandle, Vogue
-from vogue.schemas.config import Task, Tier
+from vogue.schemas.config import Task
 from vogue.schemas.errors import ClarificationNeeded, JobCancelled, ServiceError, VogueError
-from vogue.schemas.jobs import JobStatus
+from vogue.schemas.jobs import JobEvent, JobStatus
 from vogue.schemas.requests import Thinking
 
 from .exits import ExitCode
+from .options import (
+    DeadlineOption,
+    PreviewEveryOption,
+    PreviewOption,
+    TierOption,
+    WebhookOption,
+    kept_previews,
+)
 from .plans import show_waiting
 from .session import JsonFlag, ServerOption, Session, session_of
 
@@ -43,9 +52,7 @@ def run(
     image_guidance: Annotated[float | None, typer.Option(help="How closely to follow the inputs.")] = None,
     negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What to keep away from.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same result.")] = None,
-    tier: Annotated[
-        Tier | None, typer.Option(help="fast takes fewer, larger steps and loses little. By default the server's.")
-    ] = None,
+    tier: TierOption = None,
     visual_prompt: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="A picture with marks that say what to do; may be repeated."),
@@ -63,6 +70,10 @@ def run(
         int | None, typer.Option(min=0, max=10, help="Let the model score its result, and try other seeds below this.")
     ] = None,
     max_trials: Annotated[int | None, typer.Option(min=1, max=8, help="How many seeds to try at most.")] = None,
+    preview: PreviewOption = None,
+    preview_every: PreviewEveryOption = 4,
+    deadline_s: DeadlineOption = None,
+    webhook_url: WebhookOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit only, and say the job's id.")] = False,
     server: ServerOption = None,
     json: JsonFlag = False,
@@ -91,16 +102,29 @@ def run(
             tier=tier,
             thinking=thinking,
             self_review=_self_review(min_score, max_trials),
+            preview_every_steps=preview_every if preview is not None else 0,
+            deadline_s=deadline_s,
+            webhook_url=webhook_url,
         )
         if detach:
             session.answer({"job": job.job.model_dump(mode="json")}, lines=[job.id])
             session.note(f"follow it with `vogue wait {job.id}`")
         else:
-            follow(session, job, output)
+            follow(session, job, output, also=kept_previews(session, client, preview))
 
 
-def follow(session: Session, job: JobHandle, output: Path | None, *, cancel_on_interrupt: bool = True) -> None:
+def follow(
+    session: Session,
+    job: JobHandle,
+    output: Path | None,
+    *,
+    cancel_on_interrupt: bool = True,
+    also: Callable[[JobEvent], None] | None = None,
+) -> None:
     """Wait for a job with a progress bar and save what it delivers; a plan that waits to be approved is shown instead.
+
+    Args:
+        also: who else hears of its events.
 
     Raises:
         Exit: 6 if the job failed, 3 if it asks back, 130 if it was cancelled.
@@ -108,7 +132,13 @@ def follow(session: Session, job: JobHandle, output: Path | None, *, cancel_on_i
     """
     try:
         with session.progress() as show:
-            job.wait(show, until_plan=True)
+
+            def tell(event: JobEvent) -> None:
+                show(event)
+                if also is not None:
+                    also(event)
+
+            job.wait(tell, until_plan=True)
     except KeyboardInterrupt:
         if cancel_on_interrupt:
             session.note(f"cancelling {job.id}")

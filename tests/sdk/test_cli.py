@@ -96,6 +96,83 @@ def test_detach_then_wait(vogue: Any) -> None:
     assert (result.exit_code, result.stdout) == (0, "x.gif\n")
 
 
+def test_run_says_the_tier_the_deadline_and_the_webhook(vogue: Any, server: FakeServer) -> None:
+    options = ["--tier", "fast", "--deadline-s", "90", "--webhook-url", "https://hooks.example.com/vogue"]
+    made = json.loads(vogue("run", "a ball", *options, "--detach", "--json").stdout)["job"]
+    request = server.requests[0]
+    assert (request.tier, request.deadline_s, request.webhook_url) == ("fast", 90, "https://hooks.example.com/vogue")
+    assert made["spec"]["tier"] == "fast"
+    told = vogue("deliveries", made["id"])
+    assert (told.exit_code, told.stdout) == (0, "its webhook was told nothing yet\n")
+    assert json.loads(vogue("deliveries", made["id"], "--json").stdout) == {"deliveries": []}
+
+
+def test_what_a_webhook_was_told_is_a_line_each(
+    vogue: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = {"job_id": "job_1", "type": "video.completed", "url": "https://x.test/hook", "created_at_s": 1.0}
+    told = [
+        {**common, "id": "evt_1", "status": "delivered", "attempts": 2, "attempted_at_s": 2.0, "answered": 204},
+        {**common, "id": "evt_2", "status": "pending", "attempts": 1, "answered": 500, "error": "it answered 500"},
+    ]
+    answer = httpx.Response(200, json={"object": "list", "data": told})
+    monkeypatch.setattr(server, "_deliveries", lambda *_: answer)
+    lines = vogue("deliveries", "job_1").stdout.splitlines()
+    assert [line.partition("  ")[2] for line in lines] == [
+        "delivered  video.completed  https://x.test/hook  2 attempts  answered 204",
+        "pending  video.completed  https://x.test/hook  1 attempts  it answered 500",
+    ]
+    assert [one["id"] for one in json.loads(vogue("deliveries", "job_1", "--json").stdout)["deliveries"]] == [
+        "evt_1",
+        "evt_2",
+    ]
+
+
+def test_the_newest_preview_is_kept_in_a_file(vogue: Any, server: FakeServer, tmp_path: Path) -> None:
+    result = vogue("run", "a ball", "--steps", "6", "--preview", "now.png", "--preview-every", "2", "-o", "x.gif")
+    assert result.exit_code == 0
+    assert [line for line in result.stderr.splitlines() if line.startswith("preview")] == [
+        "preview after 2 of 6 steps: now.png",
+        "preview after 4 of 6 steps: now.png",
+    ]
+    assert (tmp_path / "now.png").read_bytes() == SMALLEST_GIF
+    assert server.requests[0].preview_every_steps == 2
+    job = server.stage.records["job_0000000000000001"].job
+    assert len(job.assets) == 1, "a preview is no result"
+    (tmp_path / "now.png").unlink()
+    assert vogue("wait", job.id, "--preview", "now.png", "-o", "x.gif").exit_code == 0
+    assert (tmp_path / "now.png").exists()
+    vogue("run", "another", "-o", "y.gif")
+    assert server.requests[1].preview_every_steps == 0
+
+
+def test_a_preview_that_is_gone_costs_nothing(vogue: Any, server: FakeServer, tmp_path: Path) -> None:
+    job_id = vogue("run", "a ball", "--preview", "now.png", "--preview-every", "2", "--detach").stdout.strip()
+    vogue("wait", job_id, "-o", "x.gif")
+    shown = next(event.assets[0].id for event in server.stage.records[job_id].events if event.kind == "preview")
+    del server.stage.files[shown]
+    result = vogue("wait", job_id, "--preview", "now.png", "-o", "x.gif")
+    assert result.exit_code == 0 and "no preview after 2 steps" in result.stderr
+
+
+def test_a_conversation_is_deleted_after_a_question(vogue: Any, server: FakeServer) -> None:
+    session = vogue("session", "new", "--title", "stars").stdout.strip()
+    said = vogue("session", "say", session, "a star", "--tier", "fast", "--deadline-s", "60", "--detach", "--json")
+    assert (server.requests[0].tier, server.requests[0].deadline_s) == ("fast", 60)
+    busy = vogue("session", "delete", session, "--yes")
+    assert busy.exit_code == ExitCode.REQUEST_INVALID and "still at work" in busy.stderr
+    vogue("wait", json.loads(said.stdout)["turn"]["job_id"], "-o", "x.gif")
+    unasked = vogue("session", "delete", session, "--json")
+    assert unasked.exit_code == ExitCode.REQUEST_INVALID and json.loads(unasked.stdout)["error"]["param"] == "yes"
+    refused = vogue("session", "delete", session)  # nobody answers
+    assert refused.exit_code != 0 and "1 turns, their tree and tags; the files stay" in refused.stderr
+    assert session in vogue("session", "list").stdout
+    gone = vogue("session", "delete", session, "--yes", "--json")
+    assert json.loads(gone.stdout) == {"id": session, "object": "session", "deleted": True}
+    assert "no sessions yet" in vogue("session", "list").stdout
+    assert vogue("session", "delete", session, "--yes").exit_code == ExitCode.NOT_FOUND
+
+
 def test_jobs_lists_and_shows(vogue: Any) -> None:
     assert "no jobs yet" in vogue("jobs").stdout
     job_id = vogue("run", "a [red] ball", "--detach").stdout.strip()
@@ -142,6 +219,13 @@ def test_control_c_cancels_the_job(vogue: Any, server: FakeServer, monkeypatch: 
         (["paint", "x"], 2, "paint"),
         (["run", "   "], 3, "instruction"),
         (["run", "x", "--steps", "0"], 3, "steps"),
+        (["run", "x", "--tier", "warp"], 2, "--tier"),
+        (["run", "x", "--preview", "x.png", "--preview-every", "0"], 2, "--preview-every"),
+        (["run", "x", "--deadline-s", "0"], 3, "deadline_s"),
+        (["run", "x", "--deadline-s", "soon"], 2, "--deadline-s"),
+        (["run", "x", "--webhook-url", "ftp://x"], 3, "webhook_url"),
+        (["deliveries", "job_none"], 4, "job_none"),
+        (["session", "delete", "session_none", "--yes"], 4, "session_none"),
         (["run", "x", "--guidance", "nan"], 3, "guidance"),
         (["run", "x", "--source", "nowhere.mp4"], 3, "nowhere.mp4 is not a file"),
         (["jobs", "job_none"], 4, "job_none"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 import yaml  # type: ignore[import-untyped]
+from typer.main import get_command
 
+from vogue.cli import build_app
 from vogue.schemas.requests import GenerationRequest
 from vogue.services.config import AppConfig
 from vogue.services.webhooks import Delivery, Signer
@@ -46,3 +49,16 @@ def test_its_receiver_believes_what_is_signed_and_nothing_else(page: str, tmp_pa
 def test_its_requests_are_requests(page: str) -> None:
     bodies = [json.loads(body) for body in re.findall(r"-d '(\{.*?\})'", page)]
     assert GenerationRequest.model_validate(bodies[1]).deadline_s == 60 and bodies[0]["url"].startswith("https://")
+
+
+def test_its_command_lines_parse(page: str) -> None:
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("vogue ")]
+    named = re.findall(r"`(vogue [^`]+)`", page)
+    assert len(lines) == 1 and named == ["vogue deliveries JOB"]
+    group: Any = get_command(build_app())
+    for line in [*lines, *named]:
+        arguments = shlex.split(line)[1:]
+        with group.make_context("vogue", list(arguments)) as ctx:
+            name, command, rest = group.resolve_command(ctx, list(arguments))
+            with command.make_context(name, rest, parent=ctx):
+                pass
