@@ -19,23 +19,11 @@ from vogue.schemas.stages import LatentCheckpoint
 
 from .cache import digests
 from .callers import current_tenant, own
-from .database import (
-    OPEN,
-    QUEUE_ORDER,
-    Database,
-    append_event,
-    asset_row,
-    end_job,
-    insert_asset,
-    job_row,
-    left_of_running,
-    load_job,
-    new_id,
-    stored_asset,
-    tell_queue,
-)
+from .database import Database, new_id
 from .keys.admission import check_job_room, check_upload_room
+from .queueing import place_of, room_in, tell_queue
 from .removal import forget_progress
+from .rows import OPEN, append_event, asset_row, end_job, insert_asset, job_row, load_job, stored_asset
 from .submissions import check_assets, first_job, remember
 
 __all__ = ["JobStore"]
@@ -44,10 +32,6 @@ _AT_FAULT = (
     "json_extract(error, '$.type') = 'invalid_request_error' AND json_extract(error, '$.code') != 'service_overloaded'"
 )
 """Of failed jobs: whether the request itself was at fault, so that going on would only fail again."""
-
-
-_ROOM_S = 5.0
-"""What is said while nothing was measured yet."""
 
 
 class JobStore:
@@ -92,7 +76,7 @@ class JobStore:
             if count >= max_open:
                 raise ServiceOverloaded(
                     f"{count} jobs are waiting or at work, and at most {max_open} are accepted; try again later",
-                    retry_after_s=_room_in(db),
+                    retry_after_s=room_in(db),
                 )
             if max_waiting is not None and spec.thinking is Thinking.REVIEW:
                 _check_waiting(db, max_waiting)
@@ -116,11 +100,7 @@ class JobStore:
                 remember(db, once, job_id)
             if also is not None:
                 also(db, job_id)
-            queue = db.execute(
-                f"SELECT id FROM jobs WHERE status = ? ORDER BY {QUEUE_ORDER}", (JobStatus.QUEUED.value,)
-            )
-            place = [row["id"] for row in queue].index(job_id) + 1
-            append_event(db, job_id, EventKind.QUEUED, steps_total=spec.steps, queue_position=place)
+            append_event(db, job_id, EventKind.QUEUED, steps_total=spec.steps, queue_position=place_of(db, job_id))
             for notice in notices:
                 append_event(db, job_id, EventKind.NOTICE, message=notice)
             return load_job(db, job_id)
@@ -307,9 +287,3 @@ def _check_waiting(db: sqlite3.Connection, most: int) -> None:
             f"{count} plans wait for a word, and at most {most} may; approve or reject some, or cancel their jobs",
             retry_after_s=60.0,
         )
-
-
-def _room_in(db: sqlite3.Connection) -> float:
-    """Seconds until one of the jobs at work ends, if it is known what they take; they share the machine."""
-    left = left_of_running(db)
-    return max(1.0, min(left) * len(left)) if left else _ROOM_S

@@ -2,34 +2,29 @@
 
 Each time a job is taken its epoch rises. Every write that belongs to the work names the epoch it was taken at, and is
 refused in the same transaction once a higher one exists: a worker that was thought dead cannot spoil the work of
-its successor. `FencedSaver` holds LangGraph's checkpoints to the same rule.
+its successor. `saver.py` holds LangGraph's checkpoints to the same rule.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.sqlite import SqliteSaver
 
 from vogue.schemas.errors import DeadlineExceeded, VogueError
 from vogue.schemas.jobs import ErrorInfo, EventKind, JobStatus, Stage, StoredAsset
 from vogue.schemas.requests import JobSpec
 from vogue.schemas.stages import LatentCheckpoint
 
-from .database import OPEN, QUEUE_ORDER, Database, append_event, connect, end_job, insert_asset, job_row, tell_queue
+from .database import Database
 from .metrics import QUEUE_SECONDS
+from .queueing import QUEUE_ORDER, tell_queue
+from .rows import OPEN, append_event, end_job, insert_asset, job_row
 
-__all__ = ["FencedSaver", "JobOver", "Lease", "LeaseLost", "LeaseTable"]
+__all__ = ["JobOver", "Lease", "LeaseLost", "LeaseTable", "check_lease", "too_late"]
 
 
 class LeaseLost(RuntimeError):
@@ -50,7 +45,7 @@ class Lease:
     deadline_at_s: float | None = None
 
 
-def _check(db: sqlite3.Connection, lease: Lease, *, also_over: bool = False) -> None:
+def check_lease(db: sqlite3.Connection, lease: Lease, *, also_over: bool = False) -> None:
     """Let only the newest lease on an unfinished job pass, or also one under which the job has ended."""
     row = db.execute("SELECT epoch, status FROM jobs WHERE id = ?", (lease.job_id,)).fetchone()
     if row is None or row[0] != lease.epoch:
@@ -223,75 +218,5 @@ class LeaseTable:
     def fenced(self, lease: Lease, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction that only the newest lease on the job may make."""
         with self._database.transaction(durable=durable) as db:
-            _check(db, lease)
+            check_lease(db, lease)
             yield db
-
-
-class FencedSaver(SqliteSaver):
-    """LangGraph's SQLite checkpoints for one lease, in the file that holds the jobs.
-
-    The stock saver writes for whoever asks. This one checks the lease inside each writing transaction, restores nothing but
-    plain values, and runs its calls on threads.
-    """
-
-    def __init__(self, database: Database, lease: Lease) -> None:
-        super().__init__(connect(database.path), serde=JsonPlusSerializer(allowed_msgpack_modules=None))
-        self._lease = lease
-
-    @contextmanager
-    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
-        """A cursor; a writing one is a transaction of its own, open only to the present lease."""
-        with self.lock:
-            self.setup()
-            cursor = self.conn.cursor()
-            try:
-                if transaction:
-                    cursor.execute("BEGIN IMMEDIATE")
-                    # The flow's own last checkpoint comes after the end that it tells of.
-                    _check(self.conn, self._lease, also_over=True)
-                yield cursor
-                if transaction:
-                    cursor.execute("COMMIT")
-            finally:
-                if self.conn.in_transaction:
-                    cursor.execute("ROLLBACK")
-                cursor.close()
-
-    def close(self) -> None:
-        """Release the file."""
-        with self.lock:
-            self.conn.close()
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """As `get_tuple`."""
-        return await asyncio.to_thread(self.get_tuple, config)
-
-    async def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """As `list`."""
-        for found in await asyncio.to_thread(
-            lambda: list(self.list(config, filter=filter, before=before, limit=limit))
-        ):
-            yield found
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """As `put`."""
-        return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """As `put_writes`."""
-        await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)

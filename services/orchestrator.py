@@ -214,8 +214,8 @@ class OrchestratorService:
             self._config.max_open_jobs,
             once,
             also,
-            self._config.max_waiting_plans,
-            seconds,
+            max_waiting=self._config.max_waiting_plans,
+            cost_s=seconds,
         )
         SUBMITTED.add(task=job.spec.task)
         self._foreman.wake()

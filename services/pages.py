@@ -12,7 +12,8 @@ from vogue.schemas.queries import DeliveryStatus, PageQuery, WebhookDelivery
 from vogue.schemas.references import MediaKind
 
 from .callers import own
-from .database import Database, asset_row, job_row, load_job, stored_asset
+from .database import Database
+from .rows import asset_row, job_row, load_job, stored_asset
 
 __all__ = ["Pages"]
 

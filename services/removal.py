@@ -14,7 +14,8 @@ from vogue.schemas.errors import AssetInUse, AssetNotFound, JobUnfinished
 from vogue.schemas.jobs import JobStatus, StoredAsset
 
 from .callers import own
-from .database import Database, asset_row, job_row, stored_asset
+from .database import Database
+from .rows import asset_row, job_row, stored_asset
 
 __all__ = ["Removal", "forget_progress", "forget_session"]
 

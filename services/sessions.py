@@ -17,8 +17,9 @@ from vogue.schemas.jobs import Job, JobStatus
 from vogue.schemas.sessions import Session, SessionSummary, TaggedAsset, Turn, TurnVisual
 
 from .callers import current_tenant, own
-from .database import Database, load_job, new_id, stored_asset
+from .database import Database, new_id
 from .removal import forget_session
+from .rows import load_job, stored_asset
 
 __all__ = ["SessionStore", "TurnDraft"]
 

@@ -11,7 +11,7 @@ from vogue.schemas.errors import AssetNotFound, IdempotencyConflict
 from vogue.schemas.queries import Idempotency
 
 from .callers import current_tenant
-from .database import asset_row
+from .rows import asset_row
 
 __all__ = ["check_assets", "first_job", "once_of", "remember"]
 

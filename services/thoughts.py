@@ -10,8 +10,9 @@ from vogue.schemas.jobs import ErrorInfo, EventKind, Job, JobStatus, Stage
 from vogue.schemas.plan import Plan, PlanDecision, Trial
 from vogue.schemas.requests import JobSpec
 
-from .database import Database, append_event, end_job, job_row, load_job
+from .database import Database
 from .leases import Lease, LeaseTable
+from .rows import append_event, end_job, job_row, load_job
 from .webhooks import announce
 
 __all__ = ["ThoughtTable"]

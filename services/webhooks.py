@@ -17,14 +17,13 @@ import secrets
 import sqlite3
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from vogue.schemas.config import Task
 from vogue.schemas.errors import RequestInvalid
 from vogue.schemas.jobs import ErrorInfo, JobStatus
 
-if TYPE_CHECKING:
-    from .database import Database
+from .database import Database
 
 __all__ = ["Delivery", "DeliveryTable", "Signer", "announce"]
 

@@ -22,9 +22,10 @@ from .cache import digests
 from .database import Database
 from .jobs import JobStore
 from .journal import JobJournal
-from .leases import FencedSaver, JobOver, Lease, LeaseLost, LeaseTable, too_late
+from .leases import JobOver, Lease, LeaseLost, LeaseTable, too_late
 from .logs import JOB
 from .news import News
+from .saver import FencedSaver
 from .thoughts import ThoughtTable
 
 __all__ = ["Bench", "work_on"]

@@ -12,7 +12,8 @@ from vogue.schemas.access import Account, Caller, Knock, TenantLimits, Usage
 from vogue.schemas.errors import LimitExceeded, ScopeMissing, ServiceOverloaded
 
 from ..callers import current_caller, current_tenant, own
-from ..database import OPEN, Database
+from ..database import Database
+from ..rows import OPEN
 from .store import KeyStore, caller_of
 
 __all__ = ["Admission", "check_job_room", "check_upload_room"]

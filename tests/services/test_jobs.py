@@ -23,7 +23,8 @@ from vogue.schemas.requests import GenerationRequest, JobSpec
 from vogue.schemas.stages import LatentCheckpoint
 from vogue.services.database import Database, new_id
 from vogue.services.jobs import JobStore
-from vogue.services.leases import FencedSaver, Lease, LeaseLost, LeaseTable
+from vogue.services.leases import Lease, LeaseLost, LeaseTable
+from vogue.services.saver import FencedSaver
 
 REQUEST = GenerationRequest(instruction="a star")
 LATENTS = TensorRef(uri="file:///l", sha256="b" * 64, dtype=DType.FLOAT32, shape=(16, 2, 4, 4))
