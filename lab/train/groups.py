@@ -41,19 +41,19 @@ class Group:
 
 
 GROUPS: Final[dict[str, Group]] = {
-    "t2i": Group(Task.T2I, ("t2i", "t2i", "t2i_related"), 0.15, 192),
-    "t2v": Group(Task.T2V, ("t2v", "t2v", "t2v", "t2v_related"), 0.31, 64),
-    "i2v": Group(Task.I2V, ("i2v",), 0.11, 64),
+    "t2i": Group(Task.T2I, ("t2i", "t2i", "t2i_related"), 0.22, 192),
+    "t2v": Group(Task.T2V, ("t2v", "t2v", "t2v", "t2v_related"), 0.34, 64),
+    "i2v": Group(Task.I2V, ("i2v",), 0.12, 64),
     "i2i_edit": Group(Task.I2I_EDIT, ("i2i_edit", "i2i_wide"), 0.09, 96),
-    "v2v_edit": Group(Task.V2V_EDIT, ("v2v_edit", "v2v_edit", "v2v_wide"), 0.13, 64),
-    "ref_i2i": Group(Task.REF_I2I_EDIT, ("ref_i2i_edit", "ref_i2i_edit", "ref_i2i_style"), 0.05, 96, references=1),
-    "ref_v2v": Group(Task.REF_V2V_EDIT, ("ref_v2v_edit",), 0.05, 48, references=1),
-    "ref2i_1": Group(Task.MULTIID, ("ref2i",), 0.025, 96, references=1),
-    "ref2i_2": Group(Task.MULTIID, ("ref2i",), 0.015, 96, references=2),
-    "multiid_1": Group(Task.MULTIID, ("multiid_one",), 0.03, 64, references=1),
-    "multiid_2": Group(Task.MULTIID, ("multiid", "multiid_views"), 0.02, 64, references=2),
-    "multiid_3": Group(Task.MULTIID, ("multiid", "multiid_views"), 0.01, 48, references=3),
-    "multiid_4": Group(Task.MULTIID, ("multiid", "multiid_views"), 0.01, 48, references=4),
+    "v2v_edit": Group(Task.V2V_EDIT, ("v2v_edit", "v2v_edit", "v2v_wide"), 0.12, 64),
+    "ref_i2i": Group(Task.REF_I2I_EDIT, ("ref_i2i_edit", "ref_i2i_edit", "ref_i2i_style"), 0.03, 96, references=1),
+    "ref_v2v": Group(Task.REF_V2V_EDIT, ("ref_v2v_edit",), 0.03, 48, references=1),
+    "ref2i_1": Group(Task.MULTIID, ("ref2i",), 0.015, 96, references=1),
+    "ref2i_2": Group(Task.MULTIID, ("ref2i",), 0.008, 96, references=2),
+    "multiid_1": Group(Task.MULTIID, ("multiid_one",), 0.014, 64, references=1),
+    "multiid_2": Group(Task.MULTIID, ("multiid", "multiid_views"), 0.006, 64, references=2),
+    "multiid_3": Group(Task.MULTIID, ("multiid", "multiid_views"), 0.004, 48, references=3),
+    "multiid_4": Group(Task.MULTIID, ("multiid", "multiid_views"), 0.003, 48, references=4),
 }
 
 
