@@ -102,6 +102,13 @@ class _Making(Arguments):
     image_guidance: Annotated[float | None, Field(description="How closely to follow the given pictures.")] = None
     negative_prompt: Annotated[str | None, Field(max_length=20_000, description="What to keep away from.")] = None
     seed: Annotated[int | None, Field(description="The same seed makes the same result. By default a new one.")] = None
+    preview_every_steps: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="A small picture of what is on its way every so many steps: progress tells its id. 0 makes none.",
+        ),
+    ] = 0
 
 
 class _Thought(Arguments):

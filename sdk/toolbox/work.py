@@ -70,6 +70,7 @@ _SETTINGS = {
     "height_px",
     "width_px",
     "thinking",
+    "preview_every_steps",
 }
 # Arguments that name media: several in one, or one each.
 _LISTED = ("references", "visual_prompts")

@@ -85,6 +85,7 @@ class Knobs(Contract):
     tier: Tier | None = None
     thinking: Thinking | None = None
     self_review: SelfReview | None = None
+    preview_every_steps: Annotated[int, Field(ge=0)] | None = None
     deadline_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
     webhook_url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=4096)] | None = None
     roles: Annotated[tuple[Role, ...], Field(max_length=16)] = ()

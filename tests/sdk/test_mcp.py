@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -262,6 +263,36 @@ async def test_progress_grows_from_queued_to_completed(world: World) -> None:
     assert counts == sorted(set(counts)), "progress has to grow"
     assert {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0} <= set(counts) and seen[-1][:2] == (7.0, 7.0)
     assert "queued" in str(seen[0][2]) and "3 of 6 steps" in " ".join(str(message) for *_, message in seen)
+
+
+async def test_a_preview_on_the_way_is_named_and_can_be_read(world: World) -> None:
+    said: list[str] = []
+
+    async def hear(_: float, __: float | None, message: str | None) -> None:
+        said.append(message or "")
+
+    async with world.connect() as client:
+        given = {"instruction": "a red star", "steps": 6, "preview_every_steps": 2}
+        made = await client.call_tool("generate", given, progress_callback=hear)
+        assert made.structured_content is not None and made.structured_content["status"] == "completed"
+        shown = [match[0] for message in said if (match := re.search(r"vogue://assets/\S+", message))]
+        # A slow picture may be left out, never the last one.
+        assert shown and len(shown) <= 2
+        read = await client.read_resource(shown[-1].rstrip(","))
+        assert read.contents[0].uri in shown[-1]
+
+
+async def test_the_tier_is_the_jobs(world: World) -> None:
+    async with world.connect() as client:
+        quick = await client.call_tool("submit_generate", {"instruction": "a red star", "tier": "fast"})
+        exact = await client.call_tool("submit_generate", {"instruction": "a red star", "tier": "exact"})
+        wrong = refusal(await client.call_tool("submit_generate", {"instruction": "a red star", "tier": "warp"}))
+        assert "tier" in wrong and "'exact' or 'fast'" in wrong
+        assert quick.structured_content is not None and exact.structured_content is not None
+        async with AsyncVogue(world.live.url) as vogue:
+            jobs = [(await vogue.jobs.get(one.structured_content["job_id"])).job for one in (quick, exact)]
+    assert [job.spec.tier for job in jobs] == ["fast", "exact"]
+    assert jobs[0].spec.steps < jobs[1].spec.steps
 
 
 async def test_a_cancelled_call_cancels_its_job(world: World) -> None:

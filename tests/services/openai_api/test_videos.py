@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import numpy as np
 import openai
 import pytest
@@ -330,3 +331,20 @@ def _stored(job_id: str | None) -> Any:
     )
     artifact = Artifact(uri="file:///x", sha256="a" * 64, media_type="image/png", num_bytes=1)
     return StoredAsset(asset=asset, artifact=artifact, created_at_s=50.0, job_id=job_id)
+
+
+def test_the_tier_and_previews_are_extra_fields(client: openai.OpenAI) -> None:
+    quick = client.videos.create(prompt="a red star", extra_body={"tier": "fast", "preview_every_steps": 1})
+    exact = client.videos.create(prompt="a red star", extra_body={"tier": "exact"})
+    plain = client.videos.create(prompt="a red star")
+    tiers = [one.tier for one in (quick, exact, plain)]  # type: ignore[attr-defined]
+    assert tiers == ["fast", "exact", "exact"]
+    assert quick.steps < exact.steps  # type: ignore[attr-defined]
+    for one in (quick, exact, plain):
+        client.videos.poll(one.id)
+    asked = client.get(f"/jobs/{quick.id}", cast_to=httpx.Response).json()["request"]
+    assert (asked["tier"], asked["preview_every_steps"]) == ("fast", 1)
+    with pytest.raises(openai.BadRequestError, match="tier"):
+        client.videos.create(prompt="a red star", extra_body={"tier": "warp"})
+    picture = client.images.generate(prompt="a red star", extra_body={"tier": "fast"}).data
+    assert picture
