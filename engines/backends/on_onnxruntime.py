@@ -14,7 +14,6 @@ from vogue.schemas.errors import DeviceOutOfMemory, EngineError, EngineNotBuilt
 
 from ..compiled.decoding import compiled_decoder
 from ..compiled.exporting import find_export
-from ..compiled.profiles import profile_of
 from ..compiled.runner import CompiledEngine
 from ..compiled.signatures import Network
 from ..loading import LoadedVAE
@@ -37,18 +36,12 @@ def identify(spec: OnnxRuntimeSpec, site: Site, network: Network) -> str:
 
 def open_denoiser(spec: OnnxRuntimeSpec, site: Site) -> Engine:
     """The MMDiT's graph."""
-    return CompiledEngine(
-        _open(spec, site, Network.MMDIT),
-        site.preset.mmdit,
-        profile_of(site.preset, Network.MMDIT),
-        guidance_embedding=site.preset.schedule.guidance_embedding,
-    )
+    return CompiledEngine(_open(spec, site, Network.MMDIT), site.preset)
 
 
 def open_decoder(spec: OnnxRuntimeSpec, site: Site, vae: LoadedVAE) -> Decoder:
     """The decoder's graphs."""
-    clip, still = (_open(spec, site, network) for network in (Network.DECODER, Network.DECODER_STILL))
-    return compiled_decoder(clip, still, profile_of(site.preset, Network.DECODER), vae)
+    return compiled_decoder(lambda network: _open(spec, site, network), site.preset, vae)
 
 
 class OnnxRuntimeRunner:

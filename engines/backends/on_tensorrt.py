@@ -14,7 +14,6 @@ from vogue.schemas.engines import TensorRTSpec
 from vogue.schemas.errors import DeviceOutOfMemory, EngineError, EngineNotBuilt
 
 from ..compiled.decoding import compiled_decoder
-from ..compiled.profiles import profile_of
 from ..compiled.runner import CompiledEngine
 from ..compiled.signatures import Network, Signature, signature_of
 from ..compiled.tensorrt_api import Engine as Plan
@@ -41,18 +40,12 @@ def identify(spec: TensorRTSpec, site: Site, network: Network) -> str:
 
 def open_denoiser(spec: TensorRTSpec, site: Site) -> Engine:
     """The MMDiT's plan."""
-    return CompiledEngine(
-        _open(spec, site, Network.MMDIT),
-        site.preset.mmdit,
-        profile_of(site.preset, Network.MMDIT),
-        guidance_embedding=site.preset.schedule.guidance_embedding,
-    )
+    return CompiledEngine(_open(spec, site, Network.MMDIT), site.preset)
 
 
 def open_decoder(spec: TensorRTSpec, site: Site, vae: LoadedVAE) -> Decoder:
     """The decoder's plans."""
-    clip, still = (_open(spec, site, network) for network in (Network.DECODER, Network.DECODER_STILL))
-    return compiled_decoder(clip, still, profile_of(site.preset, Network.DECODER), vae)
+    return compiled_decoder(lambda network: _open(spec, site, network), site.preset, vae)
 
 
 class TensorRTRunner:

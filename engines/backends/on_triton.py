@@ -24,7 +24,6 @@ from vogue.schemas.errors import (
 )
 
 from ..compiled.decoding import compiled_decoder
-from ..compiled.profiles import profile_of
 from ..compiled.runner import CompiledEngine
 from ..compiled.signatures import Network, Signature, signature_of
 from ..compiled.triton_memory import SharedRegion, offsets_of
@@ -57,18 +56,12 @@ def identify(spec: TritonSpec, site: Site, network: Network) -> str:
 
 def open_denoiser(spec: TritonSpec, site: Site) -> Engine:
     """The MMDiT on the server."""
-    return CompiledEngine(
-        _open(spec, site, Network.MMDIT),
-        site.preset.mmdit,
-        profile_of(site.preset, Network.MMDIT),
-        guidance_embedding=site.preset.schedule.guidance_embedding,
-    )
+    return CompiledEngine(_open(spec, site, Network.MMDIT), site.preset)
 
 
 def open_decoder(spec: TritonSpec, site: Site, vae: LoadedVAE) -> Decoder:
     """The decoder on the server."""
-    clip, still = (_open(spec, site, network) for network in (Network.DECODER, Network.DECODER_STILL))
-    return compiled_decoder(clip, still, profile_of(site.preset, Network.DECODER), vae)
+    return compiled_decoder(lambda network: _open(spec, site, network), site.preset, vae)
 
 
 class TritonRunner:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from vogue.schemas.config import Preset
+
 from ..loading import LoadedVAE
 from ..models.patch_vae import PatchVAE
 from ..port import Decoder
-from .profiles import Profile
+from .profiles import Profile, profile_of
 from .runner import Runner
+from .signatures import Network
 
 __all__ = ["compiled_decoder"]
 
 
-def compiled_decoder(clip: Runner, still: Runner, profile: Profile, vae: LoadedVAE) -> Decoder:
-    """A decoder of two runners, `decoder` and `decoder_still`.
+def compiled_decoder(open_network: Callable[[Network], Runner], preset: Preset, vae: LoadedVAE) -> Decoder:
+    """A decoder of two networks, `decoder` and `decoder_still`.
 
     The small VAE decodes whole clips. The large one cuts them into overlapping tiles and blends those; that stays as it is, and
     the graph takes the place of the network that decodes one tile.
     """
-    tiles = _Tiles(clip, still, profile)
+    clip, still = open_network(Network.DECODER), open_network(Network.DECODER_STILL)
+    tiles = _Tiles(clip, still, profile_of(preset, Network.DECODER))
     if isinstance(vae, PatchVAE):
         return _Whole(tiles)
     blended = copy.copy(vae)

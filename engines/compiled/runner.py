@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vogue.schemas.config import MMDiTConfig
+from vogue.schemas.config import Preset
 
 from ..models.embeddings import patchify, unpatchify
 from ..models.rope import rope_grid
 from ..port import Row
-from .profiles import Profile
+from .profiles import profile_of
+from .signatures import Network
 
 __all__ = ["CompiledEngine", "Runner"]
 
@@ -36,28 +37,16 @@ class Runner(Protocol):
 
 
 class CompiledEngine:
-    """Rows through a graph: those of equally many tokens together, contexts padded to the longest and masked.
+    """Rows through the graph of a preset's MMDiT: those of equally many tokens together, contexts padded to the longest and masked.
 
-    Args:
-        profile: what the graph was made for; a row outside it is refused before anything runs.
-        pad_latents: run rows of different shapes together too, padded. Worth it where calls cost more than tokens.
-        guidance_embedding: what the guidance embedding is fed.
+    A row outside the graph's profile is refused before anything runs.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        config: MMDiTConfig,
-        profile: Profile,
-        *,
-        pad_latents: bool = False,
-        guidance_embedding: float = 6000.0,
-    ) -> None:
+    def __init__(self, runner: Runner, preset: Preset) -> None:
         self._runner = runner
-        self._config = config
-        self._profile = profile
-        self._pad_latents = pad_latents
-        self._guidance = guidance_embedding
+        self._config = preset.mmdit
+        self._profile = profile_of(preset, Network.MMDIT)
+        self._guidance = preset.schedule.guidance_embedding
 
     @torch.inference_mode()
     def forward(self, rows: Sequence[Row]) -> list[Tensor]:
@@ -81,7 +70,7 @@ class CompiledEngine:
     def _groups(self, rows: Sequence[Row]) -> Iterator[list[int]]:
         by_count: dict[int, list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
-            by_count[0 if self._pad_latents else self._count(row)].append(i)
+            by_count[self._count(row)].append(i)
         most = self._profile.axes["batch"].largest
         for indices in by_count.values():
             yield from (indices[start : start + most] for start in range(0, len(indices), most))
