@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from vogue.schemas.presets import get_preset
 from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
 from vogue.services.blobs import BlobStore
 from vogue.services.codec import CodecService
-from vogue.services.config import AppConfig, OrchestratorConfig
+from vogue.services.config import AppConfig, KeysConfig, OrchestratorConfig
 from vogue.services.database import Database
 from vogue.services.fakes import fake_ports
 from vogue.services.gateway import build_http
@@ -154,14 +155,21 @@ def fake_engines(state_dir: Path, gate: Gate) -> Engines:
     return Engines(preset, place.blobs, ports, inner)
 
 
-async def serve(make: Make, state_dir: Path, listening: socket.socket, gate: Gate, stop: asyncio.Event) -> None:
+async def serve(
+    make: Make,
+    state_dir: Path,
+    listening: socket.socket,
+    gate: Gate,
+    stop: asyncio.Event,
+    keys: KeysConfig | None = None,
+) -> None:
     """The gateway before engines, in one process, until `stop` is set."""
     preset, blobs, ports, inner = make(state_dir, gate)
     orchestrator = OrchestratorService(
         Database(state_dir / "jobs.sqlite"), blobs, ports, preset, OrchestratorConfig(max_running_jobs=4)
     )
     await orchestrator.start()
-    app = build_http(orchestrator, _ready, blobs, preset)
+    app = build_http(orchestrator, _ready, blobs, preset, keys=keys or KeysConfig())
     config = uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -177,21 +185,31 @@ async def serve(make: Make, state_dir: Path, listening: socket.socket, gate: Gat
     await asyncio.gather(*left, return_exceptions=True)
 
 
+@contextmanager
+def running(state_dir: Path, gate: Gate, port: int = 0, keys: KeysConfig | None = None) -> Iterator[LiveStudio]:
+    """A server on fakes while the block lasts, at a port of its own or at the one given."""
+    listening = socket.create_server(("127.0.0.1", port))
+    stop = asyncio.Event()
+    loop = asyncio.new_event_loop()
+    work = serve(fake_engines, state_dir, listening, gate, stop, keys)
+    thread = threading.Thread(target=loop.run_until_complete, args=(work,))
+    thread.start()
+    try:
+        yield LiveStudio(f"http://127.0.0.1:{listening.getsockname()[1]}", gate)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+        listening.close()
+
+
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStudio]:
     """A server for all tests of the page."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    gate, stop = Gate(), asyncio.Event()
+    gate = Gate()
     gate.open()
-    loop = asyncio.new_event_loop()
-    work = serve(fake_engines, tmp_path_factory.mktemp("studio"), listening, gate, stop)
-    thread = threading.Thread(target=loop.run_until_complete, args=(work,))
-    thread.start()
-    yield LiveStudio(f"http://127.0.0.1:{listening.getsockname()[1]}", gate)
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
-    listening.close()
+    with running(tmp_path_factory.mktemp("studio"), gate) as live:
+        yield live
 
 
 @pytest.fixture(scope="module")
@@ -206,22 +224,29 @@ def browser(require: Callable[[bool, str], None]) -> Iterator[Browser]:
         made.close()
 
 
-@pytest.fixture
-def page(browser: Browser, studio: LiveStudio) -> Iterator[Page]:
+@contextmanager
+def opened(browser: Browser, studio: LiveStudio) -> Iterator[Page]:
     """The studio in a fresh profile. A script error, a refused resource or a page of another host fails the test."""
     studio.gate.open()
     context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
-    opened = context.new_page()
+    made = context.new_page()
     faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(f"a script failed: {error}"))
-    opened.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-    opened.on("request", lambda sent: None if _is_own(sent.url, studio.url) else faults.append(f"asked for {sent.url}"))
-    opened.goto(f"{studio.url}/studio")
-    yield opened
+    made.on("pageerror", lambda error: faults.append(f"a script failed: {error}"))
+    made.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+    made.on("request", lambda sent: None if _is_own(sent.url, studio.url) else faults.append(f"asked for {sent.url}"))
+    made.goto(f"{studio.url}/studio")
+    yield made
     studio.gate.open()
     context.close()
     assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def page(browser: Browser, studio: LiveStudio) -> Iterator[Page]:
+    """The studio of everybody's server; see `opened`."""
+    with opened(browser, studio) as made:
+        yield made
 
 
 def _is_own(url: str, own: str) -> bool:

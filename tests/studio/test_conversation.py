@@ -74,6 +74,18 @@ def test_branches_undo_and_another_seed_grow_a_tree(page: Page, visit: Visit) ->
     assert (found["head"], found["turns"][3]["replay_of"]) == (2, 3)
 
 
+def test_the_tier_is_chosen(page: Page, visit: Visit) -> None:
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Tier").select_option("fast")
+    visit.say("a quick star")
+    expect(visit.result(1)).to_be_visible()
+    page.get_by_label("Tier").select_option("")
+    visit.say("make it blue")
+    expect(visit.result(2)).to_be_visible()
+    jobs = [turn["job"] for turn in visit.session()["turns"]]
+    assert [(job["request"]["tier"], job["spec"]["tier"]) for job in jobs] == [("fast", "fast"), (None, "exact")]
+
+
 def test_a_job_is_cancelled(page: Page, visit: Visit, studio: LiveStudio) -> None:
     studio.gate.close()
     visit.say("a star that takes its time")
@@ -157,7 +169,7 @@ def test_conversations_are_found_again(page: Page, visit: Visit) -> None:
     page.get_by_role("button", name="New conversation").click()
     expect(page.get_by_text("What shall we make?")).to_be_visible()
     page.get_by_role("button", name="New conversation").click()
-    page.get_by_role("dialog").get_by_role("button", name="a star to come back to").click()
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("^a star to come back to")).first.click()
     expect(visit.result(1)).to_be_visible()
 
 

@@ -9,7 +9,8 @@ import { acceptDrops } from "./inputs.js";
 import { Lineage } from "./lineage.js";
 import { MediaStore, download } from "./media.js";
 import { Player } from "./player.js";
-import { askForKey, chooseSession, themeButton } from "./preferences.js";
+import { askForKey, themeButton } from "./preferences.js";
+import { chooseSession } from "./sessions.js";
 import { Store } from "./store.js";
 
 const EXAMPLES = ["a yellow star moves left over a meadow", "a red ring that stays still", "a blue disc moves up in the night"];

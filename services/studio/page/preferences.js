@@ -1,6 +1,6 @@
-// Colours, the key, and the list of conversations.
+// Colours and the key.
 
-import { button, complain, el, field, fill, guarded, openDialog } from "./dom.js";
+import { el, field, openDialog } from "./dom.js";
 
 const THEMES = ["system", "light", "dark"];
 const THEME = "vogue-theme";
@@ -48,28 +48,4 @@ export function askForKey(api, onKey, why = "") {
     dialog.close();
     onKey();
   });
-}
-
-/** The conversations there are, to go on with one. */
-export async function chooseSession(store, open) {
-  const list = el("ul", { class: "session-list" });
-  const body = el("div", {}, button({ sign: "attach", words: "New conversation", kind: "primary", act: () => (dialog.close(), open(null)) }), list);
-  const dialog = openDialog("Conversations", body);
-  let last = null;
-  const more = button({ words: "Show earlier ones", kind: "quiet small", act: guarded(() => load()) });
-  const load = async () => {
-    const { data } = await store.api.json(`sessions?limit=30${last ? `&before=${last}` : ""}`);
-    list.append(...data.map(row));
-    last = data.at(-1)?.id ?? last;
-    if (data.length === 30) body.append(more);
-    else more.remove();
-    if (!list.children.length) fill(list, el("li", { class: "hint" }, "There are none yet."));
-  };
-  const row = (session) => {
-    const when = new Date(session.created_at_s * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-    const current = session.id === store.session?.id;
-    const words = [el("span", { class: "ellipsis", dir: "auto" }, session.title || "Without a title"), el("span", { class: "hint" }, `${session.num_turns} ${session.num_turns === 1 ? "turn" : "turns"} · ${when}`)];
-    return el("li", {}, el("button", { type: "button", class: "session-row", "aria-current": current ? "true" : undefined, on: { click: () => (dialog.close(), open(session.id)) } }, words));
-  };
-  await load().catch(complain);
 }

@@ -9,6 +9,11 @@ const THINKING = [
   ["review", "show me the plan first"],
   ["off", "never"],
 ];
+const TIERS = [
+  ["", "as the server does"],
+  ["exact", "exact"],
+  ["fast", "fast: fewer steps, small loss"],
+];
 const NUMBERS = [
   ["seed", "Seed", { min: 0, step: 1 }],
   ["steps", "Steps", { min: 1, step: 1 }],
@@ -27,6 +32,7 @@ export class Settings {
   constructor() {
     this.task = choice([["", "as the inputs say"]], "", {});
     this.thinking = choice(THINKING, "auto", {});
+    this.tier = choice(TIERS, "", {});
     this.numbers = Object.fromEntries(
       NUMBERS.map(([name, , limits]) => [name, el("input", { type: "number", inputmode: "decimal", placeholder: "auto", ...limits })]),
     );
@@ -40,6 +46,7 @@ export class Settings {
       { class: "settings", id: "settings", role: "group", "aria-label": "Settings of the next turn", hidden: true },
       el("div", { class: "settings-row wide" }, field("Task", this.task), this.thinkingField),
       NUMBERS.map(([name, words]) => field(words, this.numbers[name])),
+      field("Tier", this.tier),
       this.reviewField,
       field("Keep out of it", this.negative, { kind: "field wide" }),
     );
@@ -69,6 +76,7 @@ export class Settings {
     for (const [name, control] of Object.entries(this.numbers)) {
       if (control.value !== "" && !(asks && MEDIA_ONLY.includes(name))) found[name] = Number(control.value);
     }
+    if (this.tier.value && !asks) found.tier = this.tier.value;
     if (this.negative.value && !asks) found.negative_prompt = this.negative.value;
     if (this.minScore.value && !asks) found.self_review = { min_score: Number(this.minScore.value) };
     return found;
@@ -77,7 +85,7 @@ export class Settings {
   /** How many settings differ from their defaults. */
   changed() {
     const numbers = Object.entries(this.numbers).filter(([name, one]) => one.value !== (name === "preview_every_steps" ? String(PREVIEW_EVERY) : ""));
-    return numbers.length + [this.task.value, this.negative.value, this.minScore.value].filter(Boolean).length + (this.thinking.value !== "auto");
+    return numbers.length + [this.task.value, this.tier.value, this.negative.value, this.minScore.value].filter(Boolean).length + (this.thinking.value !== "auto");
   }
 
   /** The first field that cannot be sent as it is. */
