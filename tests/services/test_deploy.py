@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from vogue.graph.route import passes
+from vogue.schemas.config import Task
 from vogue.schemas.presets import get_preset
+from vogue.schemas.requests import JobSpec
 from vogue.services.config import AppConfig
+from vogue.services.costing import cost_of
 from vogue.services.local import read_config
 
 # Ray's own models, at import.
@@ -66,6 +70,29 @@ def test_cards_are_shared_out_as_the_page_says(repository: Path, name: str) -> N
     # Overriding a part of a deployment's settings resets the rest of them.
     for service in ("denoiser", "orchestrator", "gateway"):
         assert getattr(config, service).max_ongoing_requests >= 1024
+
+
+def test_as_many_jobs_are_at_work_as_share_a_tick_and_one_that_is_read_or_decoded(repository: Path) -> None:
+    config = AppConfig.model_validate(_serve_config(repository, "deploy/h100.yaml")["applications"][0]["args"])
+    preset, defaults = get_preset(config.preset), get_preset(config.preset).tasks[Task.T2V]
+    spec = JobSpec(
+        task=Task.T2V,
+        instruction="a fox runs through the snow",
+        negative_prompt="",
+        height_px=defaults.height_px,
+        width_px=defaults.width_px,
+        num_frames=defaults.num_frames,
+        fps=preset.fps,
+        steps=defaults.steps,
+        guidance=defaults.guidance,
+        image_guidance=defaults.image_guidance,
+        seed=1,
+    )
+    # An 80 GB card less the weights of the MMDiT (`vogue capacity`), of which the denoiser takes nine tenths.
+    room = int((79 - 24 - 1) * 2**30 * 0.9)
+    each = cost_of(spec, 0, preset, weight_bytes=2).largest_row_bytes * len(passes(spec))
+    assert config.jobs.max_running_jobs == room // each + 1
+    assert config.denoiser.max_rows >= room // each * len(passes(spec)), "memory bounds a tick before rows do"
 
 
 def test_the_cluster_and_the_single_machine_serve_the_same(repository: Path) -> None:
