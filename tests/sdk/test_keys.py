@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -89,7 +90,8 @@ def test_access_errors_have_the_exit_code_of_a_request_that_must_change() -> Non
 
 
 @pytest.fixture
-def vogue() -> Any:
+def vogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)  # where results are saved
     server = FakeServer(api_key=KEY)
 
     def call(*arguments: str, **options: Any) -> Any:
@@ -127,7 +129,7 @@ def test_the_command_line_reads_the_environment(monkeypatch: pytest.MonkeyPatch)
         assert CliRunner().invoke(build_app(), ["jobs", "--json"]).exit_code == 0
 
 
-async def test_agents_tools_send_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_agents_tools_send_it() -> None:
     from vogue.tools import vogue_tools
 
     server = FakeServer(api_key=KEY)
