@@ -108,7 +108,7 @@ def test_the_rules_catch_a_wrong_import() -> None:
     assert _is_allowed(rooms["services"], "vogue.graph.build")
 
 
-def test_relative_imports_are_resolved(tmp_path: Path) -> None:
+def test_relative_imports_are_resolved() -> None:
     room = Room("engines", "vogue.engines", ())
     path = REPOSITORY / "engines" / "models" / "mmdit.py"
     found = {module for _, module in _imports(room, path)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -33,7 +32,7 @@ def picture() -> bytes:
     return file.getvalue()
 
 
-def test_videos_are_made_edited_shown_and_deleted(api: openai.OpenAI, tmp_path: Path) -> None:
+def test_videos_are_made_edited_shown_and_deleted(api: openai.OpenAI) -> None:
     made = api.videos.create_and_poll(prompt="a red star", seconds="0.5", size="32x32", extra_body=FEW)
     assert (made.status, made.progress, made.seconds, made.size) == ("completed", 100, "0.5", "32x32")
     clip = api.videos.download_content(made.id).read()

@@ -63,7 +63,7 @@ def _engine_ports(preset: str, state_dir: Path) -> tuple[BlobStore, Ports]:
 
 
 @pytest.fixture(scope="session")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[BlobStore, Ports]]:
+def loaded() -> dict[str, tuple[BlobStore, Ports]]:
     """Networks are loaded once."""
     return {}
 

@@ -79,7 +79,7 @@ def test_run_saves_a_file_and_prints_its_path(vogue: Any, server: FakeServer, tm
     assert [visual.tag for visual in request.visuals] == ["image1", "image2", "video1"]
 
 
-def test_run_speaks_json(vogue: Any, tmp_path: Path) -> None:
+def test_run_speaks_json(vogue: Any) -> None:
     document = json.loads(vogue("run", "a ball", "--json").stdout)
     assert document["job"]["status"] == "completed"
     assert [Path(name).read_bytes() for name in document["files"]] == [SMALLEST_GIF]
@@ -146,7 +146,7 @@ def test_the_newest_preview_is_kept_in_a_file(vogue: Any, server: FakeServer, tm
     assert server.requests[1].preview_every_steps == 0
 
 
-def test_a_preview_that_is_gone_costs_nothing(vogue: Any, server: FakeServer, tmp_path: Path) -> None:
+def test_a_preview_that_is_gone_costs_nothing(vogue: Any, server: FakeServer) -> None:
     job_id = vogue("run", "a ball", "--preview", "now.png", "--preview-every", "2", "--detach").stdout.strip()
     vogue("wait", job_id, "-o", "x.gif")
     shown = next(event.assets[0].id for event in server.stage.records[job_id].events if event.kind == "preview")
@@ -337,7 +337,7 @@ def test_a_broken_connection_is_mended_by_a_process(server: FakeServer, tmp_path
     assert sum(path.endswith("/events") for _, path in server.calls) == 2
 
 
-def test_the_script_runs_as_a_process(tmp_path: Path) -> None:
+def test_the_script_runs_as_a_process() -> None:
     command = [sys.executable, "-m", "vogue.cli", "run", "x", "--json", "--server", "http://127.0.0.1:9"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == ExitCode.UNAVAILABLE, done.stderr

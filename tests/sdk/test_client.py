@@ -271,7 +271,7 @@ async def test_what_has_no_key_is_repeated_only_when_it_was_surely_refused(clien
     assert server.calls.count(("POST", "/v1/sessions")) == 5
 
 
-async def test_a_job_that_waits_for_a_word_is_told_at_once(client: Any, server: FakeServer) -> None:
+async def test_a_job_that_waits_for_a_word_is_told_at_once(client: Any) -> None:
     job = await do(client.generate("a ball", thinking="review"))
     assert (await do(client.jobs.get(job.id, wait_s=60))).status is JobStatus.WAITING
 

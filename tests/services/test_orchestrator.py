@@ -370,7 +370,7 @@ async def test_two_jobs_at_once(house: Any) -> None:
     assert [job.id for job in listed] == [job.id for job in reversed(jobs)]
 
 
-async def test_ports_of_a_flow_can_be_faked_alone(tmp_path: Path, house: Any) -> None:
+async def test_ports_of_a_flow_can_be_faked_alone(house: Any) -> None:
     ports = fake_ports(house.preset, house.blobs)
     pieces = [piece async for piece in ports.understanding.answer(_question())]
     assert "".join(pieces) == "0 visuals"

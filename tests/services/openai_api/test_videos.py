@@ -172,7 +172,7 @@ def test_what_is_refused(client: openai.OpenAI, name: str) -> None:
     assert [video.id for video in client.videos.list(limit=1).data] == before
 
 
-def test_no_edit_without_a_video(client: openai.OpenAI, live: Any) -> None:
+def test_no_edit_without_a_video(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="give one video to edit"):
         client.post("/videos/edits", body={"prompt": "blue"}, cast_to=object)
     with pytest.raises(openai.NotFoundError):
@@ -246,7 +246,7 @@ def test_a_video_on_its_way(gated: Any) -> None:
     assert client.videos.delete(video.id).deleted
 
 
-def test_the_same_key_gives_the_first_video(start: Callable[..., Any], mp4: bytes, png: bytes) -> None:
+def test_the_same_key_gives_the_first_video(start: Callable[..., Any]) -> None:
     from vogue.services.fakes import netpbm
 
     picture = netpbm(np.zeros((1, 32, 32, 3), np.uint8))

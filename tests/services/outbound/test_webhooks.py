@@ -87,7 +87,7 @@ async def test_a_finished_job_is_told_and_openai_s_client_believes_it(posting: A
     await house.orchestrator.close()
 
 
-async def test_each_end_has_its_event(posting: Any, web: Any, reply: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_end_has_its_event(posting: Any, web: Any, reply: Any) -> None:
     web.replies["/hook"] = reply()
     house = posting()
     waiting = await house.orchestrator.submit(ask(web, thinking=Thinking.REVIEW, num_frames=1))
