@@ -30,10 +30,10 @@ from vogue.schemas.stages import Pass
 
 from .ablation_report import as_page
 from .arms import ARMS, Arm, QueryGenerator, ShiftedGenerator, ShiftedMMDiT, with_queries
-from .encoded import Layout, Shelf, draw_case, reading_of
+from .encoded import Layout, draw_case, reading_of
 from .generator import Generator
 from .pool import Encoder, open_encoder
-from .stage_runs import SHELF, StageRun, open_trainer, starting_state
+from .stage_runs import StageRun, open_shelves, open_trainer, starting_state
 from .staged import Batch, StageTask
 from .stages import exercise_shares, get_stage
 from .trainer import Trainer
@@ -83,14 +83,10 @@ def open_arm(arm: Arm, run: StageRun) -> ArmTask:
         encoder = open_encoder(Path(run.folder), preset)
         encoder = replace(encoder, mllm=with_queries(encoder.mllm, arm.queries))
         network = QueryGenerator(preset, encoder.mllm)
-    folder = Path(run.folder) / SHELF
     task = ArmTask(
         replace(stage, name=f"ablation-{arm.name}"),
         preset,
-        Shelf(folder, shares),
-        Shelf(folder, shares, "eval"),
-        shares,
-        torch.load(folder / "negative.pt", weights_only=True),
+        *open_shelves(run, shares),
         start=None if run.resume else starting_state(stage, run),
         seed=run.seed,
         tokens=run.tokens,

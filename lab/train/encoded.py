@@ -31,7 +31,7 @@ from vogue.schemas.stages import Pass
 
 from .codec import to_pixels
 from .labels import label
-from .pool import Encoder, _shrink_masks, _where_it_matters, visuals_of
+from .pool import Encoder, shrink_masks, visuals_of, where_it_matters
 from .stages import RECONSTRUCTION
 
 __all__ = ["Blindness", "Encoded", "Key", "Layout", "Shelf", "draw_case", "encode_cases", "fill_shelf"]
@@ -123,7 +123,7 @@ def encode_cases(encoder: Encoder, keys: Sequence[Key], *, blind: bool = False) 
         "layout": torch.tensor(layouts, dtype=torch.int16),
         "seeds": torch.tensor([key.seed for key in keys]),
         "frames": torch.cat(latents),
-        "weight": torch.cat([_shrink_masks(_where_it_matters(case)[None])[0] for case, _ in drawn]),
+        "weight": torch.cat([shrink_masks(where_it_matters(case)[None])[0] for case, _ in drawn]),
         "labels": torch.cat([torch.from_numpy(labels) for labels, _ in labelled]),
         "places": torch.cat([torch.from_numpy(places) for _, places in labelled]),
     }

@@ -35,7 +35,17 @@ from .codec import to_pixels
 from .groups import GROUPS, draw_case
 from .labels import label
 
-__all__ = ["SCORED", "Encoder", "Rows", "TaskPool", "fill_pool", "open_encoder", "visuals_of"]
+__all__ = [
+    "SCORED",
+    "Encoder",
+    "Rows",
+    "TaskPool",
+    "fill_pool",
+    "open_encoder",
+    "shrink_masks",
+    "visuals_of",
+    "where_it_matters",
+]
 
 SHARD = 240
 CHUNK = 24
@@ -100,7 +110,7 @@ class Encoder:
         if cases[0].references:
             pictures = [self._latents(list(one)) for one in zip(*(case.references for case in cases), strict=True)]
             out["references"] = torch.cat(pictures, dim=2)
-        out["mask"] = _shrink_masks(np.stack([_where_it_matters(case) for case in cases]))
+        out["mask"] = shrink_masks(np.stack([where_it_matters(case) for case in cases]))
         labelled = [label(case.target_scene, len(case.target)) for case in cases]
         out["labels"] = torch.from_numpy(np.stack([labels for labels, _ in labelled]))
         out["places"] = torch.from_numpy(np.stack([places for _, places in labelled]))
@@ -166,7 +176,7 @@ def fill_pool(run: Path, count: int, part: int = 0, parts: int = 1) -> None:
         log.info("%s", path.name)
 
 
-def _where_it_matters(case: Case) -> np.ndarray:
+def where_it_matters(case: Case) -> np.ndarray:
     """The edited region of an edit, else where the subjects are, bool [F, H, W]."""
     if case.mask is not None:
         return case.mask
@@ -174,7 +184,7 @@ def _where_it_matters(case: Case) -> np.ndarray:
     return np.abs(case.target.astype(np.int16) - empty).max(axis=-1) > VISIBLE
 
 
-def _shrink_masks(masks: np.ndarray) -> Tensor:
+def shrink_masks(masks: np.ndarray) -> Tensor:
     """Regions bool [N, F, 64, 64] to shares of latent cells [N, T, 8, 8], float16."""
     share = F.avg_pool2d(torch.from_numpy(masks).float(), 8)  # [N, F, 8, 8]
     first, rest = share[:, :1], share[:, 1:]

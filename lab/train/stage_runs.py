@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from .staged import StageTask
 from .stages import STAGES, InContext, Stage, exercise_shares, get_stage
 from .trainer import Settings, Trainer
 
-__all__ = ["StageRun", "encode", "open_task", "open_trainer", "starting_state", "train_stage"]
+__all__ = ["StageRun", "encode", "open_shelves", "open_task", "open_trainer", "starting_state", "train_stage"]
 
 SHELF = "encoded"
 
@@ -91,6 +91,19 @@ def starting_state(stage: Stage, run: StageRun) -> dict[str, Tensor]:
     return found
 
 
+def open_shelves(run: StageRun, shares: Mapping[str, float]) -> tuple[Shelf, Shelf, Mapping[str, float], Tensor]:
+    """Encoded cases to train on and held-out ones, their shares, and the negative prompt's states [L, D].
+
+    Raises:
+        RequestInvalid: nothing is encoded.
+    """
+    folder = Path(run.folder) / SHELF
+    if not (folder / "negative.pt").is_file():
+        raise RequestInvalid(f"{folder} holds no encoded cases: run `python -m vogue.lab.train encode` first")
+    negative: Tensor = torch.load(folder / "negative.pt", weights_only=True)
+    return Shelf(folder, shares), Shelf(folder, shares, "eval"), shares, negative
+
+
 def open_task(
     run: StageRun, worker: int = 0, workers: int = 1, wrap: Callable[[nn.Module], nn.Module] | None = None
 ) -> StageTask:
@@ -101,16 +114,10 @@ def open_task(
     """
     stage = get_stage(run.stage)
     shares = exercise_shares(stage, run.in_context)
-    folder = Path(run.folder) / SHELF
-    if not (folder / "negative.pt").is_file():
-        raise RequestInvalid(f"{folder} holds no encoded cases: run `python -m vogue.lab.train encode` first")
     return StageTask(
         stage,
         get_preset(run.preset),
-        Shelf(folder, shares),
-        Shelf(folder, shares, "eval"),
-        shares,
-        torch.load(folder / "negative.pt", weights_only=True),
+        *open_shelves(run, shares),
         start=None if run.resume else starting_state(stage, run),
         seed=run.seed,
         tokens=run.tokens,
