@@ -1,6 +1,6 @@
 """What a stage of the released model takes on an H100, from published figures and the cost model; each with its source.
 
-Only the two rates of the MMDiT and the decoder's are measured by somebody; what is derived or assumed says so. Nothing here was
+Only the two rates of the MMDiT and the decoder's are measured by somebody; docs/scaling.md lists what is assumed. Nothing here was
 measured by this project: it has seen no H100.
 """
 
@@ -16,43 +16,25 @@ from vogue.schemas.stages import Pass
 
 from .simulation import Job, Visit
 
-__all__ = ["ASSUMPTIONS", "MIX", "SOURCES", "Clip", "Seconds", "job_of", "seconds_of"]
+__all__ = ["MIX", "Clip", "Seconds", "job_of", "seconds_of"]
 
 _REFERENCE_TOKENS: Final = 30 * 48 * 80
 _REFERENCE_STEPS: Final = 50
 _ATTENTION_S: Final = 800.0
 _REST_S: Final = 145.0
+"""HunyuanVideo, 117 frames of 1280×768 with FlashAttention-3: Sliding Tile Attention, arXiv:2502.04507, abstract and section 4."""
 _DECODE_S_A_MEGAPIXEL: Final = 2.5 / (61 * 512 * 320 / 1e6)
+"""TAEHV's README, on a GH200. The encoder is assumed to take as long a pixel."""
 _PEAK_FLOPS: Final = 989e12
-_MEMORY_BYTES_S: Final = 3.35e12
+"""Dense, in bfloat16: NVIDIA's data sheet of the H100 SXM."""
 _MLLM_PARAMETERS: Final = 7.6e9
 _MLLM_SHARE: Final = 0.4
+"""Of the peak; assumed."""
 _TEXT_TOKENS: Final = 256
 _PATCH_PX: Final = 28
-_ENCODER_S_A_MEGAPIXEL: Final = 0.02
+_WRITE_S_A_MEGAPIXEL: Final = 0.02
+"""Of an mp4, by a CPU core; assumed."""
 
-SOURCES: Final = (
-    (
-        "MMDiT",
-        "HunyuanVideo on one H100 with FlashAttention-3: 945 s for 117 frames of 1280×768 (115,200 tokens, 50 steps, no VAE and no text "
-        "encoder), 800 s of them attention (Sliding Tile Attention, arXiv:2502.04507, abstract and section 4). By `engines/costs.py` "
-        "these are 614 TFLOP/s in attention and 541 TFLOP/s in the rest; both rates are taken as constant over lengths",
-    ),
-    (
-        "VAE decoder",
-        "2 to 3 s for 61 frames of 512×320 in fp16 on a GH200, whose GPU is an H100's (TAEHV's README): 0.25 s a megapixel",
-    ),
-    ("GPU", "989 TFLOP/s dense in bfloat16 and 3.35 TB/s (NVIDIA's data sheet, H100 SXM)"),
-)
-ASSUMPTIONS: Final = (
-    "The VAE's encoder takes as long a pixel as its decoder.",
-    "The MLLM (7.6 B parameters) reads at 40 % of the peak: a tenth of a second or so a pass; no published figure was found for this use.",
-    "A plan, where one is made, is 300 tokens, each one reading of the weights: 1.4 s. Plans are not in the mix below.",
-    "mp4s are written by a CPU core at 50 megapixels a second (preset `medium` of x264 at 480p is about that; not measured here).",
-    "The shares of tasks below; shapes, steps and scales are the preset's defaults.",
-    "A replica of the denoiser holds one job. Batches gain nothing at these lengths: one clip fills the GPU.",
-    "A new replica is ready after 180 s: a node that is there, 13 billion parameters read from its disk, kernels warmed.",
-)
 MIX: Final[dict[Task, float]] = {
     Task.T2I: 0.15,
     Task.T2V: 0.35,
@@ -131,7 +113,7 @@ def seconds_of(clip: Clip, preset: Preset, speed_up: float = 1.0) -> Seconds:
         encode=conditions * _DECODE_S_A_MEGAPIXEL,
         denoise=clip.steps * sum(flops[which] for which in passes) / speed_up,
         decode=clip.megapixels * _DECODE_S_A_MEGAPIXEL,
-        write=clip.megapixels * _ENCODER_S_A_MEGAPIXEL,
+        write=clip.megapixels * _WRITE_S_A_MEGAPIXEL,
     )
 
 

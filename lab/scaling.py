@@ -37,7 +37,6 @@ class Answer:
     replicas: dict[str, int]
     waits_s: tuple[float, float, float]
     busy: dict[str, float]
-    latency_s: float
 
     @property
     def gpus(self) -> int:
@@ -91,7 +90,7 @@ def needed_for(clips_a_day: int, preset: Preset, *, wait_s: float, speed_up: flo
     low, high, highest = (float(np.percentile(settled, share)) for share in (50, 95, 99))
     busy = {name: rate * work[name] / number for name, number in replicas.items()}
     every = {name: cells * number for name, number in replicas.items()}
-    return Answer(clips_a_day, cells, every, (low, high, highest), busy, float(np.median(outcome.latencies_s)))
+    return Answer(clips_a_day, cells, every, (low, high, highest), busy)
 
 
 def live_through(answer: Answer, preset: Preset, *, speed_up: float = 1.0, seed: int = 0) -> Day:

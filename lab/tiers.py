@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from vogue.engines.pipeline import Pipeline, Request
-from vogue.schemas.config import Preset, Task, Tier
+from vogue.schemas.config import Preset, Tier
 
 from .maker import Maker
 from .scoring import psnr, score_case
@@ -74,11 +74,9 @@ def compare(
 
 
 def _in_tier(asked: Sequence[Request], tier: Tier, preset: Preset) -> list[Request]:
-    def steps(task: Task, exact: int) -> int:
-        return max(1, round(exact * preset.fast.steps_share)) if tier is Tier.FAST else exact
-
+    share = preset.fast.steps_share if tier is Tier.FAST else 1.0
     return [
-        replace(one, spec=one.spec.model_copy(update={"tier": tier, "steps": steps(one.spec.task, one.spec.steps)}))
+        replace(one, spec=one.spec.model_copy(update={"tier": tier, "steps": max(1, round(one.spec.steps * share))}))
         for one in asked
     ]
 
