@@ -26,19 +26,26 @@ from rich.table import Table
 
 from vogue import Vogue
 from vogue.engines.media import write_image, write_video
-from vogue.engines.pipeline import Pipeline, Request
+from vogue.engines.pipeline import Pipeline
 from vogue.engines.tiny import tiny_pipeline
-from vogue.schemas.config import Preset, Task
+from vogue.schemas.config import Preset
 from vogue.schemas.presets import get_preset
-from vogue.schemas.requests import JobSpec
 
 from .local_server import local_server
 from .perf_mmdit import CONTEXT, LATENTS, MODEL, compare, grow, plot_growth
-from .throughput import Estimates, Sharing, Ticks, measure_estimates, measure_sharing, measure_ticks
+from .throughput import (
+    Estimates,
+    Sharing,
+    Ticks,
+    clip_request,
+    make_clip,
+    measure_estimates,
+    measure_sharing,
+    measure_ticks,
+)
 
 __all__ = ["Report", "idle_memory_bytes", "main", "measure"]
 
-_WORDS = "a red star moves to the left in front of a blue background"
 _THREADS = 2
 TOKENS = (500, 1000, 2000, 4000, 8000)
 
@@ -65,8 +72,8 @@ def measure(preset: Preset, repeats: int, rounds: int = 0) -> Report:
         with local_server(Path(folder), preset=preset.name) as url:
             ready_s = time.perf_counter() - before
             with Vogue(url) as client:
-                http_s = _median_s(lambda seed: _through_http(client, Path(folder), seed), repeats)
-                estimates = measure_estimates(client, Path(folder), rounds) if rounds else None
+                http_s = _median_s(lambda seed: make_clip(client, Path(folder), seed), repeats)
+                estimates = measure_estimates(client, rounds) if rounds else None
                 sharing = measure_sharing(client, Path(folder), rounds) if rounds else None
             idle_bytes = idle_memory_bytes(os.getpid())
         torch.set_num_threads(_THREADS)
@@ -88,12 +95,6 @@ def _median_s(call: Callable[[int], None], repeats: int) -> float:
     return median(taken)
 
 
-def _through_http(client: Vogue, folder: Path, seed: int) -> None:
-    made = client.generate(f"{_WORDS} {seed}", task="t2v", seed=seed)
-    made.wait()
-    made.save(folder / f"http-{seed}.mp4")
-
-
 def _load(preset: Preset) -> Pipeline:
     if preset.name == "tiny":
         return tiny_pipeline(preset)
@@ -102,21 +103,7 @@ def _load(preset: Preset) -> Pipeline:
 
 def _in_process(pipeline: Pipeline, folder: Path, seed: int) -> None:
     preset = pipeline.preset
-    defaults = preset.tasks[Task.T2V]
-    spec = JobSpec(
-        task=Task.T2V,
-        instruction=f"{_WORDS} {seed}",
-        negative_prompt=preset.default_negative_prompt,
-        height_px=defaults.height_px,
-        width_px=defaults.width_px,
-        num_frames=defaults.num_frames,
-        fps=preset.fps,
-        steps=defaults.steps,
-        guidance=defaults.guidance,
-        image_guidance=1.0,
-        seed=seed,
-    )
-    (frames,) = pipeline.generate([Request(spec)])
+    (frames,) = pipeline.generate([clip_request(preset, seed)])
     write_video(frames, preset.fps, folder / f"here-{seed}.mp4")
     write_image(frames[0], folder / f"here-{seed}.png")
 

@@ -21,18 +21,21 @@ from vogue.engines.models.mmdit import MMDiT
 from vogue.engines.port import Row
 from vogue.engines.torch_engine import TorchEngine
 from vogue.schemas.config import MMDiTConfig
+from vogue.schemas.presets import get_preset
 
 __all__ = ["MODEL", "Comparison", "Growth", "compare", "flops_of", "grow", "plot_growth"]
 
-MODEL = MMDiTConfig(
-    num_attention_heads=8,
-    attention_head_dim=128,
-    num_layers=4,
-    num_single_layers=8,
-    rope_axes_dim=(16, 56, 56),
-    text_embed_dim=1024,
-    context_dim=1024,
+MODEL = get_preset("univideo-hidden").mmdit.model_copy(
+    update={
+        "num_attention_heads": 8,
+        "num_layers": 4,
+        "num_single_layers": 8,
+        "text_embed_dim": 1024,
+        "context_dim": 1024,
+    }
 )
+"""The release's heads and layers, a third as many and a fifth as deep."""
+
 LATENTS = (16, 7, 32, 40)
 """2,240 tokens. Four of the seven frames are made in the three-pass step; the others are condition frames."""
 

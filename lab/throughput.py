@@ -19,7 +19,16 @@ from vogue.inputs import Settings
 from vogue.schemas.config import Preset, Task, Tier
 from vogue.schemas.requests import JobSpec
 
-__all__ = ["Estimates", "Sharing", "Ticks", "measure_estimates", "measure_sharing", "measure_ticks"]
+__all__ = [
+    "Estimates",
+    "Sharing",
+    "Ticks",
+    "clip_request",
+    "make_clip",
+    "measure_estimates",
+    "measure_sharing",
+    "measure_ticks",
+]
 
 _WORDS = "a red star moves to the left in front of a blue background"
 _TOGETHER = 8
@@ -69,18 +78,18 @@ def measure_ticks(pipeline: Pipeline, rounds: int) -> Ticks:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        jobs = pipeline.begin([_request(pipeline.preset, seed, Tier.EXACT) for seed in range(_TOGETHER)])
+        jobs = pipeline.begin([clip_request(pipeline.preset, seed) for seed in range(_TOGETHER)])
         tick(pipeline.engine, jobs[:1])
         rows, bursts, gains = [], [], []
         for number in range(rounds):
             rows.append(_processor_s(partial(_each, pipeline.engine, jobs)))
             bursts.append(_processor_s(partial(tick, pipeline.engine, jobs)))
-            exact, fast = pipeline.begin([_request(pipeline.preset, number, tier) for tier in Tier])
+            exact, fast = pipeline.begin([clip_request(pipeline.preset, number, tier) for tier in Tier])
             gains.append(
                 _processor_s(partial(denoise, pipeline.engine, [exact]))
                 / _processor_s(partial(denoise, pipeline.engine, [fast]))
             )
-            jobs = pipeline.begin([_request(pipeline.preset, seed, Tier.EXACT) for seed in range(_TOGETHER)])
+            jobs = pipeline.begin([clip_request(pipeline.preset, seed) for seed in range(_TOGETHER)])
     finally:
         torch.set_num_threads(threads)
     gain = median(row / burst for row, burst in zip(rows, bursts, strict=True))
@@ -92,7 +101,8 @@ def _each(engine: Engine, jobs: list[Denoising]) -> None:
         tick(engine, [job])
 
 
-def _request(preset: Preset, seed: int, tier: Tier) -> Request:
+def clip_request(preset: Preset, seed: int, tier: Tier = Tier.EXACT) -> Request:
+    """A default clip; each seed has words of its own, so that nothing is looked up."""
     defaults = preset.tasks[Task.T2V]
     share = preset.fast.steps_share if tier is Tier.FAST else 1.0
     spec = JobSpec(
@@ -125,7 +135,7 @@ def measure_sharing(client: Vogue, folder: Path, rounds: int) -> Sharing:
     for _ in range(rounds):
         began = time.perf_counter()
         for _ in range(_TOGETHER):
-            _make(client, folder, seed := seed + 1)
+            make_clip(client, folder, seed := seed + 1)
         rows.append(time.perf_counter() - began)
         began = time.perf_counter()
         seeds = range(seed + 1, seed + _TOGETHER + 1)
@@ -139,7 +149,7 @@ def measure_sharing(client: Vogue, folder: Path, rounds: int) -> Sharing:
     return Sharing(median(rows), median(bursts), median(ratios))
 
 
-def measure_estimates(client: Vogue, folder: Path, rounds: int) -> Estimates:
+def measure_estimates(client: Vogue, rounds: int) -> Estimates:
     """Jobs of many shapes, each alone: after a first round, from which the server learns, what it foretells is compared."""
     errors = []
     seed = 20_000
@@ -156,7 +166,8 @@ def measure_estimates(client: Vogue, folder: Path, rounds: int) -> Estimates:
     return Estimates(len(errors), median(errors), max(errors))
 
 
-def _make(client: Vogue, folder: Path, seed: int) -> None:
+def make_clip(client: Vogue, folder: Path, seed: int) -> None:
+    """The same clip through a server."""
     made = client.generate(f"{_WORDS} {seed}", task="t2v", seed=seed)
     made.wait()
     made.save(folder / f"{seed}.mp4")

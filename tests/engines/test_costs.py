@@ -10,7 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from vogue.engines.capacity.tracing import peak_bytes
 from vogue.engines.costs import RowSize, row_bytes, row_flops
 from vogue.engines.models.mmdit import MMDiT
-from vogue.schemas.config import MMDiTConfig
 from vogue.schemas.presets import get_preset
 
 
@@ -34,15 +33,7 @@ def test_operations_are_those_that_torch_counts(name: str, latents: tuple[int, i
 
 
 def test_memory_is_that_of_the_traced_peak() -> None:
-    config = MMDiTConfig(
-        num_attention_heads=4,
-        attention_head_dim=32,
-        num_layers=1,
-        num_single_layers=1,
-        rope_axes_dim=(8, 12, 12),
-        text_embed_dim=64,
-        context_dim=64,
-    )
+    config = get_preset("mini").mmdit.model_copy(update={"num_layers": 1, "num_single_layers": 1})
     latents, length = (9, 32, 32), 256
     peak = peak_bytes(lambda: MMDiT(config), lambda model: _call(model, 2, latents, length))
     assert 2 * row_bytes(config, RowSize.of(config, *latents, length)) == pytest.approx(peak, rel=0.15)

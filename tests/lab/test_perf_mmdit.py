@@ -8,17 +8,9 @@ import pytest
 import torch
 
 from vogue.lab.perf_mmdit import Comparison, Growth, compare, flops_of, grow, plot_growth
-from vogue.schemas.config import MMDiTConfig
+from vogue.schemas.presets import get_preset
 
-SMALL = MMDiTConfig(
-    num_attention_heads=2,
-    attention_head_dim=16,
-    num_layers=1,
-    num_single_layers=1,
-    rope_axes_dim=(4, 6, 6),
-    text_embed_dim=24,
-    context_dim=40,
-)
+SMALL = get_preset("tiny").mmdit
 
 
 def test_both_models_give_the_same_velocities() -> None:
