@@ -9,21 +9,10 @@ from torch import Tensor
 from vogue.engines.models.mmdit import GUIDANCE_EMBEDDING, MMDiT
 from vogue.schemas.config import MMDiTConfig
 
+from .small import small
+
 TOLERANCE = 1e-4
 FILL = 1e4
-
-
-def small(**changes: object) -> MMDiTConfig:
-    sizes: dict[str, object] = {
-        "num_attention_heads": 2,
-        "attention_head_dim": 16,
-        "num_layers": 2,
-        "num_single_layers": 2,
-        "rope_axes_dim": (4, 6, 6),
-        "text_embed_dim": 24,
-        "context_dim": 40,
-    }
-    return MMDiTConfig.model_validate({**sizes, **changes})
 
 
 def random_model(config: MMDiTConfig) -> MMDiT:

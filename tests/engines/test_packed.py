@@ -12,23 +12,15 @@ from vogue.engines.models.mmdit import MMDiT
 from vogue.engines.models.rope import apply_rope, rope_grid
 from vogue.engines.port import Row
 from vogue.engines.torch_engine import TorchEngine
-from vogue.schemas.config import MMDiTConfig
+
+from .small import small
 
 TOLERANCE = 1e-4
 
 
 def model(**changes: object) -> MMDiT:
-    sizes: dict[str, object] = {
-        "num_attention_heads": 2,
-        "attention_head_dim": 16,
-        "num_layers": 2,
-        "num_single_layers": 2,
-        "rope_axes_dim": (4, 6, 6),
-        "text_embed_dim": 24,
-        "context_dim": 40,
-    }
     torch.manual_seed(0)
-    made = MMDiT(MMDiTConfig.model_validate({**sizes, **changes})).eval().requires_grad_(False)
+    made = MMDiT(small(**changes)).eval().requires_grad_(False)
     for module in made.modules():
         if isinstance(module, RMSNorm):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)  # at 1, a norm's scale could be forgotten unnoticed
