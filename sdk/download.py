@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import aclosing
 from pathlib import Path
 from secrets import token_hex
@@ -16,6 +17,9 @@ from .exchange import Exchange
 
 __all__ = ["download"]
 
+_MAX_NAME_BYTES = 200
+"""File systems take 255, of which the unfinished file's own name needs some."""
+
 
 async def download(exchange: Exchange, asset: Asset, target: Path) -> Path:
     """Write an asset to `target`, or into it under the asset's own name if it is a folder.
@@ -24,8 +28,7 @@ async def download(exchange: Exchange, asset: Asset, target: Path) -> Path:
         OSError: the file cannot be written.
         VogueError: the server refuses, or stayed away through every try.
     """
-    # The name came from elsewhere: only its last part may count.
-    path = target / (Path(asset.filename.replace("\\", "/")).name or asset.id) if target.is_dir() else target
+    path = target / _name_in_folder(asset) if target.is_dir() else target
     path.parent.mkdir(parents=True, exist_ok=True)
     part_path = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
@@ -35,6 +38,14 @@ async def download(exchange: Exchange, asset: Asset, target: Path) -> Path:
     finally:
         part_path.unlink(missing_ok=True)
     return path
+
+
+def _name_in_folder(asset: Asset) -> str:
+    """What a file is called in a folder of the user's: its own name, or its id where that is no name for a file."""
+    # It came from elsewhere: only its last part may count.
+    name = asset.filename.replace("\\", "/").rpartition("/")[2]
+    usable = name.strip(". ") and name.isprintable() and len(os.fsencode(name)) <= _MAX_NAME_BYTES
+    return name if usable else asset.id
 
 
 async def _fill(exchange: Exchange, asset: Asset, part: IO[bytes]) -> None:

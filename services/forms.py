@@ -241,4 +241,6 @@ class _Form:
 def label(filename: str) -> str:
     """A file's name as it may come back in answers and downloads: its last part, printable, not too long."""
     last = filename.replace("\\", "/").rpartition("/")[2]
-    return "".join(char for char in last if char.isprintable())[-200:] or "upload"
+    name = "".join(char for char in last if char.isprintable())[-200:]
+    # Two dots are a folder wherever the file is saved.
+    return name if name.strip(". ") else "upload"

@@ -95,6 +95,8 @@ def _validation_error(error: RequestValidationError) -> VogueError:
     if fault["type"] == "json_invalid":
         reason = fault.get("ctx", {}).get("error", fault["msg"])
         return RequestInvalid(f"the body is not valid JSON: {reason} at character {loc[0] if loc else 0}")
+    if isinstance(fault.get("input"), bytes | str) and not loc:
+        return RequestInvalid("the body is not read as JSON: send it with the header content-type: application/json")
     where = ".".join(str(part) for part in loc) or None
     given = repr(fault.get("input"))
     shown = f", got {given}" if len(given) <= 80 and fault["type"] != "missing" else ""

@@ -359,3 +359,14 @@ def test_a_coroutine_that_suspends_is_refused() -> None:
 
     with pytest.raises(RuntimeError, match="event loop"):
         run(asyncio.sleep(1))
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../..", "a\0b", "ä" * 200, "/"])
+def test_a_file_of_any_name_is_saved_into_the_folder(name: str, tmp_path: Path) -> None:
+    server = FakeServer()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with server.client() as vogue:
+        handle = vogue.assets.handle(vogue.upload(b"bytes", "x.png").model_copy(update={"filename": name}))
+        path = handle.save(folder)
+    assert path.parent == folder and path.read_bytes() == b"bytes" and list(tmp_path.iterdir()) == [folder]
