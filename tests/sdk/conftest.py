@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
+from fastapi import FastAPI
 from PIL import Image
 
 from vogue.graph.state import Ports
-from vogue.schemas.config import Preset
 from vogue.schemas.presets import get_preset
 from vogue.services.blobs import BlobStore
-from vogue.services.config import AppConfig, OrchestratorConfig
-from vogue.services.database import Database
+from vogue.services.config import AppConfig
 from vogue.services.denoiser import DenoiserService
 from vogue.services.fakes import FakeLoop, fake_ports, netpbm
-from vogue.services.gateway import build_http
-from vogue.services.orchestrator import OrchestratorService
 from vogue.services.step_loop import StepLoop
+
+from ..live import Engines, gateway, on_a_port
 
 
 @dataclass
@@ -35,10 +31,6 @@ class LiveServer:
 
     url: str
     gate: threading.Event
-
-
-async def _ready() -> dict[str, bool]:
-    return {"everything": True}
 
 
 class _Gated:
@@ -54,22 +46,12 @@ class _Gated:
         self._loop.tick(jobs)
 
 
-@dataclass
-class Engines:
-    """What a server works with."""
-
-    preset: Preset
-    blobs: BlobStore
-    ports: Ports
-    denoiser: DenoiserService
-
-
 def _fake_engines(state_dir: Path, gate: threading.Event) -> Engines:
     """Fakes, which can all that weights may have learnt."""
     preset = get_preset("tiny").model_copy(update={"can_plan": True, "can_review": True})
     blobs = BlobStore(state_dir / "store")
     denoiser = DenoiserService(_Gated(FakeLoop(blobs), gate), blobs)
-    return Engines(preset, blobs, replace(fake_ports(preset, blobs), denoiser=denoiser), denoiser)
+    return Engines(preset, blobs, replace(fake_ports(preset, blobs), denoiser=denoiser), denoiser.close)
 
 
 def _tiny_engines(state_dir: Path, gate: threading.Event) -> Engines:
@@ -83,62 +65,23 @@ def _tiny_engines(state_dir: Path, gate: threading.Event) -> Engines:
     place = Workplace(AppConfig(preset="tiny", state_dir=state_dir))
     denoiser = DenoiserService(_Gated(load_loop(place), gate), place.blobs)
     understanding, connector = UnderstandingService.load(place), ConnectorService.load(place)
-    return Engines(
-        place.preset, place.blobs, Ports(understanding, connector, denoiser, CodecService.load(place)), denoiser
-    )
+    ports = Ports(understanding, connector, denoiser, CodecService.load(place))
+    return Engines(place.preset, place.blobs, ports, denoiser.close)
 
 
 MakeEngines = Callable[[Path, threading.Event], Engines]
 
 
-async def _serve(
-    state_dir: Path,
-    make: MakeEngines,
-    listening: socket.socket,
-    gate: threading.Event,
-    stop: asyncio.Event,
-    loaded: threading.Event,
-) -> None:
-    try:
-        made = make(state_dir, gate)
-    finally:
-        loaded.set()
-    orchestrator = OrchestratorService(
-        Database(state_dir / "jobs.sqlite"), made.blobs, made.ports, made.preset, OrchestratorConfig(max_running_jobs=4)
-    )
-    await orchestrator.start()
-    app = build_http(orchestrator, _ready, made.blobs, made.preset)
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_level="warning"))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    await stop.wait()
-    server.should_exit = True
-    await serving
-    gate.set()
-    await orchestrator.close()
-    await made.denoiser.close()
-    # The library behind MCP's event streams leaves a task to each event loop.
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-
-
 @contextmanager
 def _serving(state_dir: Path, make: MakeEngines) -> Iterator[LiveServer]:
-    listening = socket.create_server(("127.0.0.1", 0))
-    gate, stop, loaded = threading.Event(), asyncio.Event(), threading.Event()
+    gate = threading.Event()
     gate.set()
-    loop = asyncio.new_event_loop()
-    serving = _serve(state_dir, make, listening, gate, stop, loaded)
-    thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
-    thread.start()
-    # Loading is the test's own time; a client waits a minute for an answer and no longer.
-    loaded.wait()
-    yield LiveServer(f"http://127.0.0.1:{listening.getsockname()[1]}", gate)
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
-    listening.close()
+
+    def gated() -> AbstractAsyncContextManager[FastAPI]:
+        return gateway(state_dir, make(state_dir, gate), gate.set)
+
+    with on_a_port(gated) as url:
+        yield LiveServer(url, gate)
 
 
 @pytest.fixture(scope="module")

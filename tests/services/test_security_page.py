@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shlex
 import shutil
-import socket
 import subprocess
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 import yaml  # type: ignore[import-untyped]
+from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from vogue.cli import build_app
@@ -25,6 +23,7 @@ from vogue.schemas.errors import RequestInvalid
 from vogue.services.config import AppConfig, KeysConfig, OrchestratorConfig
 from vogue.services.keys.exposure import guarded
 
+from ..live import on_a_port
 from .keyed import keyed_gateway, keys_of
 
 
@@ -42,37 +41,23 @@ def _rows(page: str, head: str) -> list[list[str]]:
     return [[cell.strip(" `*") for cell in line.strip("|").split("|")] for line in lines]
 
 
-async def _serve(state_dir: Path, listening: socket.socket, started: threading.Event, stop: asyncio.Event) -> None:
+@asynccontextmanager
+async def _gateway(state_dir: Path) -> AsyncIterator[FastAPI]:
     async with keyed_gateway(state_dir) as gateway:
-        config = uvicorn.Config(gateway.app, lifespan="off", ws="none", log_level="warning")
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        started.set()
-        await stop.wait()
-        server.should_exit = True
-        await serving
+        yield gateway.app
 
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server with keys on a real port, and a key of the scope write in the environment; gives its URL."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    started, stop, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
-    serving = _serve(tmp_path / ".vogue", listening, started, stop)
-    (tmp_path / ".vogue").mkdir()
-    thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
-    thread.start()
-    assert started.wait(60)
-    with keys_of(tmp_path / ".vogue") as keys:
-        monkeypatch.setenv("VOGUE_API_KEY", keys.create("alice", Scope.WRITE)[1])
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    monkeypatch.setenv("VOGUE_SERVER", url)
-    monkeypatch.chdir(tmp_path)
-    yield url
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
-    listening.close()
+    state_dir = tmp_path / ".vogue"
+    state_dir.mkdir()
+    with on_a_port(lambda: _gateway(state_dir)) as url:
+        with keys_of(state_dir) as keys:
+            monkeypatch.setenv("VOGUE_API_KEY", keys.create("alice", Scope.WRITE)[1])
+        monkeypatch.setenv("VOGUE_SERVER", url)
+        monkeypatch.chdir(tmp_path)
+        yield url
 
 
 def test_the_commands_run(page: str, served: str) -> None:

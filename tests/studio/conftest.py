@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
 import pytest
-import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from vogue.graph.state import Ports
-from vogue.schemas.config import Preset
 from vogue.schemas.ports import Denoiser
 from vogue.schemas.presets import get_preset
 from vogue.schemas.stages import DenoiseEvent, DenoiseJob, LatentCheckpoint
-from vogue.services.blobs import BlobStore
 from vogue.services.codec import CodecService
-from vogue.services.config import AppConfig, KeysConfig, OrchestratorConfig
-from vogue.services.database import Database
+from vogue.services.config import AppConfig, KeysConfig
 from vogue.services.fakes import fake_ports
-from vogue.services.gateway import build_http
-from vogue.services.orchestrator import OrchestratorService
 from vogue.services.workplace import Workplace
+
+from ..live import Engines, gateway, on_a_port
 
 FLAGS = (
     "--no-sandbox",
@@ -129,22 +123,6 @@ class Visit:
         return self.studio.api(f"sessions/{address['session'][0]}")
 
 
-async def _ready() -> dict[str, bool]:
-    return {"everything": True}
-
-
-class Engines(NamedTuple):
-    """What a server works with, and what is to be closed at its end."""
-
-    preset: Preset
-    blobs: BlobStore
-    ports: Ports
-    denoiser: Denoiser
-
-
-Make = Callable[[Path, Gate], Engines]
-
-
 def fake_engines(state_dir: Path, gate: Gate) -> Engines:
     """Fakes, which can all that weights may have learnt, but a real codec: a browser shows real media only."""
     place = Workplace(AppConfig(preset="tiny", state_dir=state_dir))
@@ -152,55 +130,14 @@ def fake_engines(state_dir: Path, gate: Gate) -> Engines:
     ports = fake_ports(preset, place.blobs)
     inner = ports.denoiser
     ports = replace(ports, codec=CodecService.load(place), denoiser=GatedDenoiser(inner, gate))
-    return Engines(preset, place.blobs, ports, inner)
-
-
-async def serve(
-    make: Make,
-    state_dir: Path,
-    listening: socket.socket,
-    gate: Gate,
-    stop: asyncio.Event,
-    keys: KeysConfig | None = None,
-) -> None:
-    """The gateway before engines, in one process, until `stop` is set."""
-    preset, blobs, ports, inner = make(state_dir, gate)
-    orchestrator = OrchestratorService(
-        Database(state_dir / "jobs.sqlite"), blobs, ports, preset, OrchestratorConfig(max_running_jobs=4)
-    )
-    await orchestrator.start()
-    app = build_http(orchestrator, _ready, blobs, preset, keys=keys or KeysConfig())
-    config = uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    await stop.wait()
-    server.should_exit = True
-    await serving
-    gate.open()
-    await orchestrator.close()
-    await inner.close()  # type: ignore[attr-defined]
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    return Engines(preset, place.blobs, ports, inner.close)  # type: ignore[attr-defined]
 
 
 @contextmanager
 def running(state_dir: Path, gate: Gate, port: int = 0, keys: KeysConfig | None = None) -> Iterator[LiveStudio]:
     """A server on fakes while the block lasts, at a port of its own or at the one given."""
-    listening = socket.create_server(("127.0.0.1", port))
-    stop = asyncio.Event()
-    loop = asyncio.new_event_loop()
-    work = serve(fake_engines, state_dir, listening, gate, stop, keys)
-    thread = threading.Thread(target=loop.run_until_complete, args=(work,))
-    thread.start()
-    try:
-        yield LiveStudio(f"http://127.0.0.1:{listening.getsockname()[1]}", gate)
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
-        listening.close()
+    with on_a_port(lambda: gateway(state_dir, fake_engines(state_dir, gate), gate.open, keys), port) as url:
+        yield LiveStudio(url, gate)
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,11 @@ plan, the plan in `studio-plan.png` is written by the fake of `vogue.services.fa
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib.util
 import shutil
-import socket
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -38,51 +35,36 @@ MOST_BYTES = 300_000
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 400, "height": 780}
 
 
-def _browser_tests() -> ModuleType:
+def _live() -> ModuleType:
     """The server that the tests use."""
-    spec = importlib.util.spec_from_file_location("studio_tests", Path(__file__).with_name("conftest.py"))
+    spec = importlib.util.spec_from_file_location("live", Path(__file__).parents[1] / "live.py")
     if spec is None or spec.loader is None:
-        raise FileNotFoundError("conftest.py")
+        raise FileNotFoundError("live.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["studio_tests"] = module
+    sys.modules["live"] = module
     spec.loader.exec_module(module)
     return module
 
 
-def _learnt(tests: ModuleType, preset: str) -> Callable[[Path, Any], Any]:
+def _learnt(live: ModuleType, preset: str, state_dir: Path) -> Any:
     """The networks of a preset."""
-
-    def make(state_dir: Path, gate: Any) -> Any:
-        place = Workplace(AppConfig(preset=preset, state_dir=state_dir))
-        loop, understanding = load_loop(place), UnderstandingService.load(place)
-        denoiser = DenoiserService(loop, place.blobs)
-        known = place.preset
-        if not known.can_plan:
-            known = known.model_copy(update={"can_plan": True})
-            understanding.plan = FakeUnderstanding(known, place.blobs).plan  # type: ignore[method-assign]
-        ports = Ports(understanding, ConnectorService.load(place), denoiser, CodecService.load(place))
-        return tests.Engines(known, place.blobs, ports, denoiser)
-
-    return make
+    place = Workplace(AppConfig(preset=preset, state_dir=state_dir))
+    loop, understanding = load_loop(place), UnderstandingService.load(place)
+    denoiser = DenoiserService(loop, place.blobs)
+    known = place.preset
+    if not known.can_plan:
+        known = known.model_copy(update={"can_plan": True})
+        understanding.plan = FakeUnderstanding(known, place.blobs).plan  # type: ignore[method-assign]
+    ports = Ports(understanding, ConnectorService.load(place), denoiser, CodecService.load(place))
+    return live.Engines(known, place.blobs, ports, denoiser.close)
 
 
 @contextmanager
 def serving(state_dir: Path, preset: str) -> Iterator[str]:
     """A server with the networks of a preset."""
-    tests = _browser_tests()
-    listening = socket.create_server(("127.0.0.1", 0))
-    gate, stop = tests.Gate(), asyncio.Event()
-    gate.open()
-    loop = asyncio.new_event_loop()
-    work = tests.serve(_learnt(tests, preset), state_dir, listening, gate, stop)
-    thread = threading.Thread(target=loop.run_until_complete, args=(work,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        listening.close()
+    live = _live()
+    with live.on_a_port(lambda: live.gateway(state_dir, _learnt(live, preset, state_dir), release=lambda: None)) as url:
+        yield url
 
 
 def shoot(page: Page, folder: Path, name: str) -> None:
