@@ -45,16 +45,16 @@ Kind = Literal[
     "review_video",
 ]
 KINDS: Final[dict[Kind, float]] = {
-    "t2i": 0.06,
-    "t2v": 0.13,
-    "i2v": 0.08,
-    "i2i_edit": 0.09,
+    "t2i": 0.1,
+    "t2v": 0.2,
+    "i2v": 0.1,
+    "i2i_edit": 0.1,
     "v2v_edit": 0.1,
     "references": 0.08,
-    "see_image": 0.15,
-    "see_video": 0.14,
+    "see_image": 0.09,
+    "see_video": 0.08,
     "plan": 0.06,
-    "plan_drawn": 0.08,
+    "plan_drawn": 0.06,
     "review_image": 0.02,
     "review_video": 0.01,
 }

@@ -18,8 +18,9 @@ from vogue.schemas.presets import get_preset
 
 from .dialogue import KINDS, Exchange, draw_exchange
 from .optim import Optimizers
+from .phrases import NAMED, Phrases
 from .pupil import MERGE, PATCH, Pupil, mllm_config, pack_frames, special_id
-from .reading import reading_loss, reading_right
+from .reading import count_classes, reading_loss, reading_right
 from .sights import SEEN, Sight, SightKind, draw_sight
 from .tokenizer import build_tokenizer
 
@@ -38,6 +39,7 @@ TOLD_OF_SIGHTS: dict[SightKind, tuple[str, ...]] = {
 PARTS = {"plan": 3, "plan_drawn": 3, "review_image": 6, "review_video": 8}
 PROMPT_WEIGHT = 0.15
 ECHO_WEIGHT = 0.3
+BIND_WEIGHT = 0.5
 SIGHTS: dict[SightKind, tuple[float, int]] = {"picture": (0.12, 96), "clip": (0.1, 40), "drawing": (0.08, 96)}
 """Share of the batches, and their size, in which visual tokens are asked what they show."""
 HELD_OUT = 64
@@ -78,9 +80,10 @@ class MLLMTask:
             self.network.named_parameters(),
             muon_lr=4e-3,
             adam_lr=2e-3,
-            plain=("embed", "lm_head", "patch", "echo", "eyes", "mind"),
+            plain=("embed", "lm_head", "patch", "echo", "bind", "eyes", "mind"),
         )
         self._end = special_id(tokenizer, "im_end")
+        self._phrases = Phrases(tokenizer)
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """One batch of one kind of exchange, or of sights."""
@@ -96,8 +99,8 @@ class MLLMTask:
         count = min(self.pool, FEWER.get(kind, self.pool))
         size = max(1, self.batch // PARTS.get(kind, 1))
         drawn = [draw_exchange(kind, int(index), self.seed) for index in rng.integers(0, count, size)]
-        answers, users, echo, _ = self._losses(drawn)
-        return answers + PROMPT_WEIGHT * users + ECHO_WEIGHT * echo, {kind: float(answers.detach())}
+        answers, words, _ = self._losses(drawn)
+        return answers + words, {kind: float(answers.detach()), "words": float(words.detach())}
 
     def evaluate(self, average: nn.Module | None, folder: Path, step: int) -> dict[str, float]:
         """Loss a token of the answers, and the share of answer tokens guessed right, on exchanges never trained on; and what the
@@ -107,7 +110,7 @@ class MLLMTask:
         for kind in KINDS:
             count = HELD_OUT // 4 if kind in FEWER else HELD_OUT
             drawn = [draw_exchange(kind, 10_000_000 + index, self.seed) for index in range(count)]
-            answers, _, _, right = self._losses(drawn)
+            answers, _, right = self._losses(drawn)
             scores[f"{kind}_loss"], scores[f"{kind}_right"] = float(answers), right
         for look, names in TOLD_OF_SIGHTS.items():
             read, labels, _ = self._look(look, 2**30 + np.arange(HELD_OUT))[-1]
@@ -135,8 +138,8 @@ class MLLMTask:
         mind = self.network.mind(states[visual].view(*labels.shape[:2], -1).float())
         return [(eyes, labels, places), (mind, labels, places)]
 
-    def _losses(self, drawn: list[Exchange]) -> tuple[Tensor, Tensor, Tensor, float]:
-        """Mean loss of answer tokens, of user tokens and of their echo, and the share of answer tokens that are right."""
+    def _losses(self, drawn: list[Exchange]) -> tuple[Tensor, Tensor, float]:
+        """Mean loss of answer tokens, what the words before them are asked besides, and the share of answer tokens that are right."""
         ids, mask, starts = self._batch(drawn)
         states = self._forward(ids, mask, drawn)[0][:, :-1]
         with torch.autocast("cpu", torch.bfloat16):
@@ -145,14 +148,23 @@ class MLLMTask:
         is_answer = (torch.arange(1, ids.shape[1]) >= starts[:, None]) & mask[:, 1:].bool()
         config = self.network.mllm.config
         is_word = mask.bool() & (ids != config.image_token_id) & (ids != config.video_token_id)
-        is_user = is_word[:, 1:] & ~is_answer
         losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none").view(wanted.shape)
         right = (logits.argmax(-1) == wanted)[is_answer].float().mean()
-        told = is_word[:, :-1] & (torch.arange(ids.shape[1] - 1) < starts[:, None])
+        is_told = is_word[:, :-1] & (torch.arange(ids.shape[1] - 1) < starts[:, None])
+        asked = PROMPT_WEIGHT * losses[is_word[:, 1:] & ~is_answer].mean()
+        return losses[is_answer].mean(), asked + self._words(states[is_told], ids[:, :-1], is_told), float(right)
+
+    def _words(self, states: Tensor, ids: Tensor, chosen: Tensor) -> Tensor:
+        """What the states [N, width] of chosen tokens [B, L] know of their own words, and of whom the sentence speaks there."""
         with torch.autocast("cpu", torch.bfloat16):
-            echoed = self.network.echo(states[told])
-        echo = F.cross_entropy(echoed.float(), ids[:, :-1][told])
-        return losses[is_answer].mean(), losses[is_user].mean(), echo, float(right)
+            echo, bind = self.network.echo(states), self.network.bind(states)
+        loss = ECHO_WEIGHT * F.cross_entropy(echo.float(), ids[chosen])
+        spoken = torch.tensor([self._phrases.read(row) for row in ids.tolist()])[chosen]  # [N, attributes]
+        named = spoken[:, 0] > 0
+        if named.any():
+            for index, logits in enumerate(bind[named].float().split(count_classes(NAMED), dim=-1)):
+                loss = loss + BIND_WEIGHT / len(NAMED) * F.cross_entropy(logits, spoken[named, index])
+        return loss
 
     def _batch(self, drawn: list[Exchange]) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids [B, L], their mask, and where the answers start [B]."""

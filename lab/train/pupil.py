@@ -18,7 +18,8 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     apply_rotary_pos_emb_vision,
 )
 
-from .reading import make_reader
+from .phrases import NAMED
+from .reading import count_classes, make_reader
 from .sights import NUM_SEEN_PLACES, SEEN
 
 __all__ = [
@@ -126,11 +127,12 @@ def _embed_together(self: Qwen2_5_VisionPatchEmbed, hidden_states: Tensor) -> Te
 
 
 class Pupil(nn.Module):
-    """The MLLM with three heads that only its training needs.
+    """The MLLM with four heads that only its training needs.
 
     The generator gets last hidden states of words and pictures, which next-token prediction alone shapes to tell the next word: in a
-    network this small they lose which word they stand at. `echo` asks them for their own word, `mind` asks those of visual
-    tokens for what is to be seen there, and `eyes` asks that of the vision tower's tokens already.
+    network this small they lose which word they stand at, and whose. `echo` asks them for their own word, `bind` for the facts of
+    the thing that the sentence speaks of there, `mind` asks those of visual tokens for what is to be seen there, and `eyes`
+    asks that of the vision tower's tokens already.
     """
 
     def __init__(self, mllm: Qwen2_5_VLForConditionalGeneration) -> None:
@@ -143,6 +145,7 @@ class Pupil(nn.Module):
                 module.forward = _embed_together.__get__(module)  # type: ignore[method-assign]
         width = mllm.config.text_config.hidden_size
         self.echo = nn.Linear(width, mllm.config.text_config.vocab_size)
+        self.bind = nn.Linear(width, sum(count_classes(NAMED)))
         self.eyes = make_reader(width, SEEN, NUM_SEEN_PLACES)
         self.mind = make_reader(width, SEEN, NUM_SEEN_PLACES)
         self._looked: list[Tensor] = []

@@ -13,6 +13,7 @@ from vogue.engines.processor import VisionProcessor
 from vogue.lab.train.budget import Budget
 from vogue.lab.train.dialogue import KINDS, draw_exchange, inventory
 from vogue.lab.train.mllm import MLLMTask, world_sentences
+from vogue.lab.train.phrases import NAMED, Phrases
 from vogue.lab.train.pupil import IMAGE_MEAN, IMAGE_STD, pack_frames
 from vogue.lab.train.sights import SEEN, draw_sight
 from vogue.lab.train.tokenizer import SPECIAL_TOKENS, build_tokenizer
@@ -130,3 +131,19 @@ def test_mllm_run_looks_averages_and_goes_on(
     assert {"eval_picture shape", "eval_clip motion", "eval_drawing asked"} <= set(
         (tmp_path / "mllm.jsonl").read_text().split('"')
     )
+
+
+def test_words_tell_who_is_spoken_of(tokenizer: Tokenizer) -> None:
+    text = "a red star and a striped blue ring moving left"
+    ids = tokenizer.encode(text).ids
+    names = list(NAMED.values())
+    told = {
+        tokenizer.decode([token]).strip(): tuple(
+            values[at - 1] if at else "" for values, at in zip(names, row, strict=True)
+        )
+        for token, row in zip(ids, Phrases(tokenizer).read(ids), strict=True)
+    }
+    nobody = ("", "", "")
+    assert told["red"] == told["striped"] == told["blue"] == nobody
+    assert told["star"] == told["and"] == ("star", "red", "plain")
+    assert told["ring"] == told["left"] == ("ring", "blue", "striped")
