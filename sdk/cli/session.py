@@ -80,17 +80,18 @@ class Session:
             disable=self.as_json or not self.log.is_terminal,
         )
         with bar:
-            task = bar.add_task("queued", total=None)
+            task, doing = bar.add_task("queued", total=None), "queued"
 
             def show(event: JobEvent) -> None:
+                nonlocal doing
                 if event.kind is EventKind.NOTICE:
                     self.note(f"note: {event.message}")
-                words: str = event.stage or (event.kind if event.kind is not EventKind.STEP else "")
+                if event.kind not in (EventKind.STEP, EventKind.PREVIEW):
+                    doing = event.stage or event.kind
                 if event.queue_position is not None:
-                    words = f"queued, {event.queue_position}"
-                bar.update(task, completed=event.steps_done, total=event.steps_total or None)
-                if words:
-                    bar.update(task, description=words)
+                    doing = f"number {event.queue_position} in the queue"
+                left = f", about {event.eta_s:.0f} s left" if event.eta_s is not None else ""
+                bar.update(task, description=doing + left, completed=event.steps_done, total=event.steps_total or None)
 
             yield show
 

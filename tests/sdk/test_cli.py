@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import typer
+from rich.progress import Progress
 from typer.testing import CliRunner, Result
 
 from vogue import JobStatus
@@ -29,7 +30,7 @@ from vogue.schemas.errors import (
     TurnConflict,
     WeightsMismatch,
 )
-from vogue.schemas.jobs import EventKind, JobEvent
+from vogue.schemas.jobs import EventKind, JobEvent, Stage
 from vogue.schemas.requests import GenerationRequest
 from vogue.testing import SMALLEST_GIF, FakeServer
 
@@ -65,6 +66,30 @@ def test_a_notice_is_said_once(vogue: Any, server: FakeServer, monkeypatch: pyte
     result = vogue("run", "a ball")
     assert result.exit_code == 0
     assert result.stderr.count("video1 is cut to 17 frames") == 1
+
+
+def test_a_terminal_shows_the_place_in_the_queue_the_steps_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[Any, Any, Any]] = []
+
+    def update(_: Progress, task: Any, *, description: str, completed: int, total: int | None) -> None:
+        shown.append((description, completed, total))
+
+    monkeypatch.setattr(Progress, "update", update)
+    told: list[dict[str, Any]] = [
+        {"kind": EventKind.QUEUED, "queue_position": 3, "eta_s": 12.4},
+        {"kind": EventKind.STAGE, "stage": Stage.DENOISE},
+        {"kind": EventKind.STEP, "steps_done": 7, "steps_total": 20, "eta_s": 41.0},
+        {"kind": EventKind.STEP, "steps_done": 8, "steps_total": 20},
+    ]
+    with Session().progress() as show:
+        for seq, fields in enumerate(told, 1):
+            show(JobEvent(job_id="job_1", seq=seq, time_s=0.0, **fields))
+    assert shown == [
+        ("number 3 in the queue, about 12 s left", 0, None),
+        ("denoise", 0, None),
+        ("denoise, about 41 s left", 7, 20),
+        ("denoise", 8, 20),
+    ]
 
 
 def test_run_saves_a_file_and_prints_its_path(vogue: Any, server: FakeServer, tmp_path: Path) -> None:
