@@ -16,6 +16,7 @@ __all__ = [
     "EngineSetting",
     "EngineSpec",
     "EnginesConfig",
+    "LibraryName",
     "OnnxRuntimeSpec",
     "Precision",
     "TensorRTSpec",
@@ -25,6 +26,8 @@ __all__ = [
 
 Precision = Literal["fp32", "fp16", "bf16"]
 """What weights and matrix products are in. Latents and timesteps are float32 everywhere."""
+
+LibraryName = Literal["tensorrt", "tensorrt_rtx"]
 
 
 class TorchSpec(Contract):
@@ -48,7 +51,7 @@ class TensorRTSpec(Contract):
     """A compiled plan. `tensorrt` is for data-centre GPUs, `tensorrt_rtx` for RTX cards; both have the same API."""
 
     kind: Literal["tensorrt"] = "tensorrt"
-    library: Literal["tensorrt", "tensorrt_rtx"] = "tensorrt"
+    library: LibraryName = "tensorrt"
     precision: Precision = "bf16"
     weight_streaming: bool = False
     """Weights may stay in main memory, beyond `weight_budget_bytes` of them on the card."""

@@ -5,20 +5,18 @@ Torch is loaded when a command runs, not when the command line is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from vogue.schemas.engines import EngineSpec, OnnxRuntimeSpec, Precision, TensorRTSpec, TorchSpec
+from vogue.schemas.engines import EngineSpec, LibraryName, OnnxRuntimeSpec, Precision, TensorRTSpec, TorchSpec
 from vogue.schemas.errors import EngineNotBuilt, RequestInvalid
 
 from .config import AppConfig
-from .speaking import JsonFlag, Speaker, gib, speaker_of
+from .options import EngineDirOption, PresetOption, StateOption, WeightsOption
+from .speaking import JsonFlag, at_work, gib, speaker_of
 from .triton_cli import serve
 
 if TYPE_CHECKING:
@@ -29,58 +27,21 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 
-class Kind(StrEnum):
-    """Engines that are built ahead of time."""
-
-    ONNXRUNTIME = "onnxruntime"
-    TENSORRT = "tensorrt"
+Kind = Literal["onnxruntime", "tensorrt"]
+Parts = Literal["all", "mmdit", "decoder"]
 
 
 class Measured(StrEnum):
-    """Engines that `bench` runs."""
+    """Engines that `bench` runs. The command line takes several, and several only of an enumeration."""
 
     TORCH = "torch"
     ONNXRUNTIME = "onnxruntime"
     TENSORRT = "tensorrt"
 
 
-class LibraryChoice(StrEnum):
-    """TensorRT's two libraries."""
-
-    TENSORRT = "tensorrt"
-    TENSORRT_RTX = "tensorrt_rtx"
-
-
-class PrecisionChoice(StrEnum):
-    """What weights and products are in."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-
-
-class NetworkChoice(StrEnum):
-    """What is built."""
-
-    ALL = "all"
-    MMDIT = "mmdit"
-    DECODER = "decoder"
-
-
-PresetOption = Annotated[str, typer.Option(help="The model.")]
-StateOption = Annotated[Path, typer.Option("--state-dir", metavar="DIR", help="The server's state directory.")]
-EngineDirOption = Annotated[
-    Path | None, typer.Option("--engine-dir", metavar="DIR", help="Where engines are kept; by default STATE/engines.")
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option("--weights-dir", metavar="DIR", help="The preset's weights, if not those that are shipped."),
-]
-LibraryOption = Annotated[
-    LibraryChoice, typer.Option(help="tensorrt for data-centre GPUs, tensorrt_rtx for RTX cards.")
-]
+LibraryOption = Annotated[LibraryName, typer.Option(help="tensorrt for data-centre GPUs, tensorrt_rtx for RTX cards.")]
 PrecisionOption = Annotated[
-    PrecisionChoice | None, typer.Option(help="By default fp32 for onnxruntime and bf16 for tensorrt.")
+    Precision | None, typer.Option(help="By default fp32 for onnxruntime and bf16 for tensorrt.")
 ]
 StreamingOption = Annotated[bool, typer.Option("--weight-streaming", help="Weights may stay in main memory.")]
 RefitOption = Annotated[bool, typer.Option("--refit", help="New weights can be put into the plan.")]
@@ -100,9 +61,9 @@ def register(app: typer.Typer) -> None:
 def build(
     ctx: typer.Context,
     preset: PresetOption = "mini",
-    engine: Annotated[Kind, typer.Option(help="What it is built for.")] = Kind.ONNXRUNTIME,
-    network: Annotated[NetworkChoice, typer.Option(help="The MMDiT, the VAE's decoder, or both.")] = NetworkChoice.ALL,
-    library: LibraryOption = LibraryChoice.TENSORRT,
+    engine: Annotated[Kind, typer.Option(help="What it is built for.")] = "onnxruntime",
+    network: Annotated[Parts, typer.Option(help="The MMDiT, the VAE's decoder, or both.")] = "all",
+    library: LibraryOption = "tensorrt",
     precision: PrecisionOption = None,
     target: Annotated[
         list[str] | None,
@@ -142,7 +103,7 @@ def build(
     else:
         site = _site(config)
     built: list[Build] = []
-    with _progress(speaker) as say:
+    with at_work(speaker) as say:
         for one in _networks(network):
             built.append(export_network(site, one, spec.precision, say, module=modules.get(one)))
             if isinstance(spec, TensorRTSpec):
@@ -209,7 +170,7 @@ def bench(
     engine: Annotated[
         list[Measured] | None, typer.Option(help="Engines to measure; by default torch and onnxruntime.")
     ] = None,
-    library: LibraryOption = LibraryChoice.TENSORRT,
+    library: LibraryOption = "tensorrt",
     precision: PrecisionOption = None,
     weight_streaming: StreamingOption = False,
     refit: RefitOption = False,
@@ -230,10 +191,10 @@ def bench(
 
     chosen = engine or [Measured.TORCH, Measured.ONNXRUNTIME]
     specs: list[EngineSpec] = [
-        TorchSpec() if one is Measured.TORCH else _spec(Kind(one.value), library, precision, weight_streaming, refit)
+        TorchSpec() if one is Measured.TORCH else _spec(one.value, library, precision, weight_streaming, refit)
         for one in chosen
     ]
-    with _progress(speaker) as say:
+    with at_work(speaker) as say:
         found = bench_engines(_site(config, threads), specs, rounds, say)
     lines = [f"{preset}, one step of three passes, {found[0].tokens} tokens a row, {rounds} rounds, {threads} threads"]
     lines += [
@@ -243,25 +204,18 @@ def bench(
 
 
 def _spec(
-    kind: Kind, library: LibraryChoice, precision: PrecisionChoice | None, streaming: bool, refit: bool
+    kind: Kind, library: LibraryName, precision: Precision | None, streaming: bool, refit: bool
 ) -> OnnxRuntimeSpec | TensorRTSpec:
-    if kind is Kind.ONNXRUNTIME:
-        return OnnxRuntimeSpec(precision=_precision(precision, "fp32"))
-    return TensorRTSpec(
-        library=library.value, precision=_precision(precision, "bf16"), weight_streaming=streaming, refit=refit
-    )
+    if kind == "onnxruntime":
+        return OnnxRuntimeSpec(precision=precision or "fp32")
+    return TensorRTSpec(library=library, precision=precision or "bf16", weight_streaming=streaming, refit=refit)
 
 
-def _precision(chosen: PrecisionChoice | None, default: Precision) -> Precision:
-    return default if chosen is None else chosen.value
-
-
-def _networks(choice: NetworkChoice) -> list[Network]:
+def _networks(parts: Parts) -> list[Network]:
     from vogue.engines.compiled.signatures import Network
 
     decoders = [Network.DECODER, Network.DECODER_STILL]
-    chosen = {NetworkChoice.MMDIT: [Network.MMDIT], NetworkChoice.DECODER: decoders}
-    return chosen.get(choice, [Network.MMDIT, *decoders])
+    return {"all": [Network.MMDIT, *decoders], "mmdit": [Network.MMDIT], "decoder": decoders}[parts]
 
 
 def _engine_dir(config: AppConfig) -> Path:
@@ -288,22 +242,6 @@ def _refuse_far_targets(spec: TensorRTSpec, targets: list[Any]) -> None:
             f"the library tensorrt compiles for the GPU it runs on, here {here}, not for {', '.join(far)}: run this on such"
             " a machine, or choose --library tensorrt_rtx"
         )
-
-
-@contextmanager
-def _progress(speaker: Speaker) -> Iterator[Callable[[str], None]]:
-    """Says what is being done and for how long; on a terminal only."""
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=speaker.log,
-        transient=True,
-        disable=speaker.as_json or not speaker.log.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=None)
-        yield lambda text: bar.update(task, description=text)
 
 
 def _document(one: Build) -> dict[str, Any]:

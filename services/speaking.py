@@ -11,9 +11,18 @@ from typing import Annotated, Any, Protocol, cast
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-__all__ = ["JsonFlag", "Speaker", "bytes_done", "gib", "speaker_of"]
+__all__ = ["JsonFlag", "Speaker", "at_work", "bytes_done", "gib", "speaker_of"]
 
 
 class Speaker(Protocol):
@@ -55,15 +64,20 @@ def gib(num_bytes: float) -> str:
 @contextmanager
 def bytes_done(speaker: Speaker, what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar fed with numbers of bytes; shown on a terminal only."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
-        console=speaker.log,
-        transient=True,
-        disable=speaker.as_json or not speaker.log.is_terminal,
-    )
-    with bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    with _bar(speaker, *columns) as bar:
         task = bar.add_task(what, total=total)
         yield lambda num_bytes: bar.advance(task, num_bytes)
+
+
+@contextmanager
+def at_work(speaker: Speaker) -> Iterator[Callable[[str], None]]:
+    """Says what is being done, as it is told, and for how long; on a terminal only."""
+    with _bar(speaker, SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda text: bar.update(task, description=text)
+
+
+def _bar(speaker: Speaker, *columns: ProgressColumn) -> Progress:
+    hidden = speaker.as_json or not speaker.log.is_terminal
+    return Progress(*columns, console=speaker.log, transient=True, disable=hidden)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from .config import AppConfig
+from .options import PresetOption, StateOption, WeightsOption
 from .speaking import speaker_of
 
 __all__ = ["serve"]
@@ -20,14 +21,12 @@ __all__ = ["serve"]
 
 def serve(
     ctx: typer.Context,
-    preset: Annotated[str, typer.Option(help="The model.")] = "mini",
+    preset: PresetOption = "mini",
     server: Annotated[Path, typer.Option(metavar="DIR", help="The unpacked server; `make triton` fetches one.")] = Path(
         "build/triton/pytriton/tritonserver"
     ),
-    state_dir: Annotated[Path, typer.Option(metavar="DIR", help="The server's state directory.")] = Path(".vogue"),
-    weights_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The preset's weights, if not those that are shipped.")
-    ] = None,
+    state_dir: StateOption = Path(".vogue"),
+    weights_dir: WeightsOption = None,
     http_port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     grpc_port: Annotated[int, typer.Option(min=1, max=65535)] = 8001,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each network.")] = 2,

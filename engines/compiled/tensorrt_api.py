@@ -10,8 +10,9 @@ import importlib
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from types import ModuleType
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
+from vogue.schemas.engines import LibraryName
 from vogue.schemas.errors import EngineNotBuilt
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "Context",
     "Engine",
     "Library",
-    "LibraryName",
     "Network",
     "Parser",
     "Profile",
@@ -28,8 +28,6 @@ __all__ = [
     "cuda_of",
     "load_library",
 ]
-
-LibraryName = Literal["tensorrt", "tensorrt_rtx"]
 
 _MODULES: dict[LibraryName, tuple[str, str]] = {
     "tensorrt": ("tensorrt", "tensorrt_bindings"),
@@ -71,10 +69,6 @@ class BuilderConfig(Protocol):
         """Its index, or -1."""
         ...
 
-    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
-        """Bytes that a MemoryPoolType may take."""
-        ...
-
     def create_timing_cache(self, serialized_timing_cache: bytes) -> TimingCache:
         """From what was kept, or from nothing."""
         ...
@@ -92,25 +86,8 @@ class BuilderConfig(Protocol):
         ...
 
 
-class Tensor(Protocol):
-    """ITensor."""
-
-    name: str
-
-
 class Network(Protocol):
-    """INetworkDefinition."""
-
-    num_inputs: int
-    num_outputs: int
-
-    def get_input(self, index: int) -> Tensor:
-        """By place."""
-        ...
-
-    def get_output(self, index: int) -> Tensor:
-        """By place."""
-        ...
+    """INetworkDefinition: filled by the parser, read by the builder."""
 
 
 class Builder(Protocol):

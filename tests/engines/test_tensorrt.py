@@ -45,8 +45,6 @@ PUBLISHED = {
     "Profile": "IOptimizationProfile",
     "TimingCache": "ITimingCache",
     "BuilderConfig": "IBuilderConfig",
-    "Tensor": "ITensor",
-    "Network": "INetworkDefinition",
     "Builder": "Builder",
     "ParserError": "ParserError",
     "Parser": "OnnxParser",
