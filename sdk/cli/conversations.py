@@ -224,13 +224,25 @@ def compare(
         handle = client.sessions.get(session_id)
         seen = handle.compare(a, b)
         if output is not None:
-            output.write_bytes(handle.compare_picture(a, b))
+            _write(output, handle.compare_picture(a, b))
     lines = [f"{one.name}: {one.a or '—'} | {one.b or '—'}" for one in seen.differences]
     if seen.identical:
         lines.append("the pixels are the same")
     elif seen.psnr_db is not None:
         lines.append(f"{seen.psnr_db:.1f} dB apart")
     session.answer(seen.model_dump(mode="json"), lines=lines)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file.
+
+    Raises:
+        RequestInvalid: it cannot be written there.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise RequestInvalid(f"cannot write {path}: {error.strerror}", param="output") from error
 
 
 def _tree(handle: SessionHandle) -> list[str]:

@@ -34,7 +34,11 @@ WebhookOption = Annotated[
 ]
 PreviewOption = Annotated[
     Path | None,
-    typer.Option("--preview", metavar="FILE", help="Keep the newest small picture of what is on its way here, as png."),
+    typer.Option(
+        "--preview",
+        metavar="FILE",
+        help="Keep the newest small picture of what is on its way here, or all of them in a folder.",
+    ),
 ]
 PreviewEveryOption = Annotated[
     int, typer.Option("--preview-every", min=1, metavar="STEPS", help="How many steps lie between two of them.")
@@ -48,11 +52,11 @@ def kept_previews(session: Session, client: Vogue, path: Path | None) -> Callabl
         if path is None or event.kind is not EventKind.PREVIEW or not event.assets:
             return
         try:
-            client.assets.get(event.assets[0].id).save(path)
-        except VogueError as error:
+            written = client.assets.get(event.assets[0].id).save(path)
+        except (VogueError, OSError) as error:
             # A picture on the way is not worth the job that it is of.
-            session.note(f"note: no preview after {event.steps_done} steps: {error.message}")
+            session.note(f"note: no preview after {event.steps_done} steps: {error}")
         else:
-            session.note(f"preview after {event.steps_done} of {event.steps_total} steps: {path}")
+            session.note(f"preview after {event.steps_done} of {event.steps_total} steps: {written}")
 
     return keep

@@ -11,7 +11,7 @@ import typer
 
 from vogue.blocking import JobHandle, Vogue
 from vogue.schemas.config import Task
-from vogue.schemas.errors import ClarificationNeeded, JobCancelled, ServiceError, VogueError
+from vogue.schemas.errors import ClarificationNeeded, JobCancelled, RequestInvalid, ServiceError, VogueError
 from vogue.schemas.jobs import JobEvent, JobStatus
 from vogue.schemas.requests import Thinking
 
@@ -171,7 +171,13 @@ def _self_review(min_score: int | None, max_trials: int | None) -> dict[str, int
 
 
 def _save(session: Session, job: JobHandle, output: Path | None) -> list[Path]:
-    files = [job.save(output or Path())] if job.results else []
+    try:
+        files = [job.save(output or Path())] if job.results else []
+    except OSError as error:
+        raise RequestInvalid(
+            f"cannot write {output or Path().absolute()}: {error.strerror}; the result is kept: `vogue wait {job.id} -o FILE`",
+            param="output",
+        ) from error
     if files and output is not None and not output.is_dir():
         made = Path(job.results[0].asset.filename).suffix
         if made and output.suffix.lower() != made.lower():

@@ -180,6 +180,23 @@ def test_a_preview_that_is_gone_costs_nothing(vogue: Any, server: FakeServer) ->
     assert result.exit_code == 0 and "no preview after 2 steps" in result.stderr
 
 
+def test_a_file_that_cannot_be_written_is_told_and_the_result_is_kept(vogue: Any, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("no folder")
+    result = vogue("run", "a ball", "-o", "file.txt/x.gif", "--preview", "file.txt/now.png", "--preview-every", "2")
+    assert result.exit_code == ExitCode.REQUEST_INVALID and "Traceback" not in result.output
+    assert "cannot write file.txt/x.gif" in result.stderr and "no preview after 2 steps" in result.stderr
+    job_id = result.stderr.split("`vogue wait ")[1].split()[0]
+    assert vogue("wait", job_id, "-o", "x.gif").exit_code == 0
+    spoken = json.loads(vogue("wait", job_id, "-o", "file.txt/x.gif", "--json").stdout)
+    assert (spoken["error"]["code"], spoken["error"]["param"]) == ("request_invalid", "output")
+
+
+def test_previews_in_a_folder_are_all_kept(vogue: Any, tmp_path: Path) -> None:
+    (tmp_path / "shown").mkdir()
+    vogue("run", "a ball", "--steps", "4", "--preview", "shown", "--preview-every", "1", "-o", "x.gif")
+    assert len(list((tmp_path / "shown").iterdir())) == 3
+
+
 def test_a_conversation_is_deleted_after_a_question(vogue: Any, server: FakeServer) -> None:
     session = vogue("session", "new", "--title", "stars").stdout.strip()
     said = vogue("session", "say", session, "a star", "--tier", "fast", "--deadline-s", "60", "--detach", "--json")
