@@ -11,8 +11,8 @@ __all__ = ["batches"]
 
 T = TypeVar("T")
 
-_GAP_S = 0.1
-"""What a person who watches does not notice."""
+_GAP_S = 0.25
+"""As often as a person who watches wants to know. Each message wakes several processes, which costs the steps their time."""
 
 
 async def batches(

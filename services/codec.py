@@ -29,7 +29,7 @@ from vogue.engines.preprocess import SourceSize, causal_frames, fit_source, fram
 from vogue.engines.registry import open_decoder
 from vogue.schemas.config import Preset, Role
 from vogue.schemas.errors import LimitExceeded, MediaUnreadable
-from vogue.schemas.recipes import RECIPE_KEYWORD, Maker, dump_recipe
+from vogue.schemas.recipes import RECIPE_KEYWORD, Maker, Recipe, dump_recipe
 from vogue.schemas.references import Artifact, Lossless, MediaKind, PreparedVisual, TensorRef
 from vogue.schemas.stages import (
     DecodedMedia,
@@ -197,7 +197,12 @@ class CodecService:
         """Frames, file and poster of latents."""
         with operation("codec.decode"):
             frames = await self._thread.run(self._decode, request.latents)
-            return await asyncio.to_thread(self._write, frames, request)
+            recipe = await asyncio.to_thread(self._told, request.recipe)
+            # ffmpeg is a process of its own, beside which the rest is written.
+            (kept, poster), film = await asyncio.gather(
+                asyncio.to_thread(self._keep, frames, recipe), asyncio.to_thread(self._film, frames, request, recipe)
+            )
+            return DecodedMedia.model_validate({"frames": kept, "poster": poster, "media": poster} | film)
 
     @torch.inference_mode()
     def _decode(self, latents: TensorRef, first: int | None = None) -> NDArray[np.uint8]:
@@ -205,22 +210,26 @@ class CodecService:
         stored = tensor_of(self._blobs.get_tensor(latents)[:, :first]).to(self._place.device, self._place.dtype)
         return frames_of(self._decoder.decode(stored[None])[0])
 
-    def _write(self, frames: NDArray[np.uint8], request: DecodeRequest) -> DecodedMedia:
+    def _told(self, recipe: Recipe | None) -> str | None:
+        """A recipe as it is written into files, with what makes the pixels here."""
+        if recipe is None:
+            return None
+        return dump_recipe(recipe.model_copy(update={"maker": self._place.maker})) or None
+
+    def _keep(self, frames: NDArray[np.uint8], recipe: str | None) -> tuple[TensorRef, Artifact]:
+        """The frames without loss, and the first as a picture."""
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
-            recipe = None
-            if request.recipe is not None:
-                recipe = dump_recipe(request.recipe.model_copy(update={"maker": self._place.maker})) or None
-            poster = self._picture(frames[0], Path(folder) / "poster.png", recipe)
-            media, has_audio = poster, False
-            notices: tuple[str, ...] = ()
-            if request.kind is MediaKind.VIDEO:
-                path = Path(folder) / "clip.mp4"
-                notices = self._write_clip(frames, request, path, recipe)
-                has_audio = request.audio_from is not None and not notices
-                media = self._blobs.put_file(path, "video/mp4")
-            return DecodedMedia(
-                frames=self._blobs.put_tensor(frames), media=media, poster=poster, has_audio=has_audio, notices=notices
-            )
+            return self._blobs.put_tensor(frames), self._picture(frames[0], Path(folder) / "poster.png", recipe)
+
+    def _film(self, frames: NDArray[np.uint8], request: DecodeRequest, recipe: str | None) -> dict[str, Any]:
+        """What a clip has beside its frames and poster; a picture has nothing."""
+        if request.kind is not MediaKind.VIDEO:
+            return {}
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self._blobs.scratch) as folder:
+            path = Path(folder) / "clip.mp4"
+            notices = self._write_clip(frames, request, path, recipe)
+            has_audio = request.audio_from is not None and not notices
+            return {"media": self._blobs.put_file(path, "video/mp4"), "has_audio": has_audio, "notices": notices}
 
     def _write_clip(
         self, frames: NDArray[np.uint8], request: DecodeRequest, path: Path, recipe: str | None

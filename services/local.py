@@ -37,6 +37,13 @@ _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Tensors travel as references to files, so Ray's own store stays nearly empty."""
 LOOPBACK = "127.0.0.1"
 _EVERYWHERE = ("0.0.0.0", "::")
+_SERVE_ON_ONE_MACHINE = {
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+}
+"""Each wake-up of another thread or process takes time from the steps, which use all cores. Our services do nothing slow on their
+event loops, so Serve's own work may share those; and a replica that died is found half a second later at most."""
 _FOLDER = "vogue-ray-"
 _OWNER = "owner.lock"
 
@@ -50,6 +57,8 @@ def local_cluster(port: int, *, host: str = LOOPBACK, quiet: bool = True) -> Ite
     # Ray asks for a token by default on a cluster that it starts itself, but would keep it in the home directory.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in _SERVE_ON_ONE_MACHINE.items():
+        os.environ.setdefault(name, value)
     import ray
     from ray import serve
 
