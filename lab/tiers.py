@@ -1,4 +1,4 @@
-"""What the tier `fast` loses and gains: `python -m vogue.lab.tiers [--task t2v] [--count 64] [--json]`.
+"""What the tier `fast` loses and gains: `python -m vogue.lab.tiers [--task t2v] [--count 64] [--steps-share 0.5] [--json]`.
 
 The same training-side cases are made in both tiers, seed by seed, and scored by the bench's oracles; cases of the evaluation are never
 touched. Time is that of the processor on one thread, which a busy machine hardly disturbs.
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from vogue.engines.pipeline import Pipeline, Request
-from vogue.schemas.config import Preset, Tier
+from vogue.schemas.config import FastConfig, Preset, Tier
 
 from .maker import Maker
 from .scoring import psnr, score_case
@@ -95,12 +95,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--task", choices=get_args(CaseTask)[:5], default="t2v")
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--seed", type=int, default=_FIRST_SEED, help="of the first case; training-side")
+    parser.add_argument("--steps-share", type=float, help="of the fast tier, in place of the preset's")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     maker = Maker.load("model")
     if maker.pipeline is None:
         raise RuntimeError("the model's maker has no pipeline")
+    if options.steps_share is not None:
+        fast = FastConfig(steps_share=options.steps_share)
+        maker.pipeline.preset = maker.pipeline.preset.model_copy(update={"fast": fast})
     found = compare(maker, maker.pipeline, options.task, options.count, options.seed)
     if options.json:
         sys.stdout.write(json.dumps(asdict(found) | {"loss": found.loss}) + "\n")
