@@ -1,10 +1,8 @@
-"""The orchestrator on fake ports: progress, cancel, admission, and life after death."""
+"""The orchestrator on fake ports: progress, results and cancel."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,55 +11,14 @@ import numpy as np
 import pytest
 
 from vogue.schemas.config import Role
-from vogue.schemas.errors import (
-    AssetNotFound,
-    DeviceTooSmall,
-    EngineError,
-    JobCancelled,
-    LimitExceeded,
-    ServiceError,
-    ServiceOverloaded,
-)
+from vogue.schemas.errors import AssetNotFound, JobCancelled, LimitExceeded, ServiceError
 from vogue.schemas.jobs import EventKind, JobStatus, Stage
 from vogue.schemas.plan import PlanDecision
-from vogue.schemas.ports import Denoiser
 from vogue.schemas.references import MediaKind
 from vogue.schemas.requests import GenerationRequest, VisualInput
-from vogue.schemas.stages import DecodedMedia, DecodeRequest, DenoiseEvent, DenoiseJob, LatentCheckpoint
-from vogue.services.denoiser import DenoiserService
-from vogue.services.fakes import FakeCodec, FakeLoop, fake_ports, netpbm
-from vogue.services.jobs import JobStore
-from vogue.services.leases import LeaseTable
+from vogue.services.fakes import fake_ports, netpbm
 
-REQUEST = GenerationRequest(instruction="a red star", steps=8, seed=4)
-
-
-class Gate:
-    """A denoiser whose listeners see nothing beyond a step until the gate opens."""
-
-    def __init__(self, inner: Denoiser, at_step: int) -> None:
-        self._inner, self._at_step = inner, at_step
-        self.reached, self.open = asyncio.Event(), asyncio.Event()
-        self.resumed_from: list[int | None] = []
-        self.cancelled: list[str] = []
-
-    async def start(self, job: DenoiseJob, resume_from: LatentCheckpoint | None = None) -> None:
-        self.resumed_from.append(resume_from.steps_done if resume_from else None)
-        await self._inner.start(job, resume_from)
-
-    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[DenoiseEvent]:
-        async for event in self._inner.events(job_id, after):
-            if event.steps_done > self._at_step and not self.open.is_set():
-                self.reached.set()
-                await self.open.wait()
-            yield event
-
-    async def room_bytes(self) -> int | None:
-        return None
-
-    async def cancel(self, job_id: str) -> None:
-        self.cancelled.append(job_id)
-        await self._inner.cancel(job_id)
+from .gates import REQUEST, Gate
 
 
 async def test_a_job_from_submit_to_asset(house: Any) -> None:
@@ -145,15 +102,6 @@ async def test_cancel_reaches_the_denoiser_and_ends_the_job(tmp_path: Path, new_
     await house.orchestrator.close()
 
 
-async def test_a_cancel_moves_the_others_up_and_tells_them(tmp_path: Path, new_house: Any) -> None:
-    house = new_house.build(tmp_path)
-    first, second = [await house.orchestrator.submit(REQUEST) for _ in range(2)]
-    listener = house.orchestrator._news.listen(second.id)
-    await house.orchestrator.cancel(first.id)
-    assert listener.is_set()
-    await house.orchestrator.close()
-
-
 async def test_a_rejected_plan_is_an_end(tmp_path: Path, new_house: Any) -> None:
     house = new_house.build(tmp_path)
     job = await house.orchestrator.submit(REQUEST)
@@ -178,187 +126,6 @@ async def test_cancel_ends_the_job_also_when_the_denoiser_does_not_listen(tmp_pa
     await gate.reached.wait()
     await house.orchestrator.cancel(job.id)
     assert (await house.finish(job.id)).status is JobStatus.CANCELLED
-    await house.orchestrator.close()
-
-
-async def test_a_denoiser_that_is_closed_in_order_costs_no_job(tmp_path: Path, new_house: Any) -> None:
-    house = new_house.build(tmp_path)
-    closing = threading.Event()
-
-    class Halting(FakeLoop):
-        def tick(self, jobs: Sequence[Any]) -> None:
-            if any(job.steps_done == 3 for job in jobs):
-                closing.wait(timeout=20)
-            super().tick(jobs)
-
-    first = Gate(DenoiserService(Halting(house.blobs), house.blobs), at_step=3)
-    first.open.set()
-    house = new_house.build(tmp_path, replace(house.ports, denoiser=first))
-    await house.orchestrator.start()
-    job = await house.orchestrator.submit(REQUEST)
-    async for event in house.orchestrator.events(job.id):
-        if event.steps_done == 3:
-            break
-    closed, first._inner = first._inner, DenoiserService(FakeLoop(house.blobs), house.blobs)
-    closed._closing = True
-    closing.set()
-    await closed.close()
-    done = await house.finish(job.id)
-    assert (done.status, len(first.resumed_from)) == (JobStatus.COMPLETED, 2)
-    await house.orchestrator.close()
-
-
-async def test_short_jobs_may_pass_a_long_one_but_not_for_ever(house: Any, new_house: Any, tmp_path: Path) -> None:
-    house = new_house.build(tmp_path / "queue", max_open_jobs=8)
-    store: JobStore = house.orchestrator._jobs
-    spec = (await house.orchestrator.submit(REQUEST)).spec
-    for cost_s in (60.0, 1.0, 2.0):
-        store.add(REQUEST, spec, (), 8, cost_s=cost_s)
-    leases, order = LeaseTable(store._database), []
-    while (lease := leases.take("me", 60.0)) is not None:
-        with store._database.reading() as db:
-            row = db.execute("SELECT cost_s FROM jobs WHERE id = ?", (lease.job_id,)).fetchone()
-        order.append(row["cost_s"])
-    assert order == [None, 1.0, 2.0, 60.0]
-
-
-async def test_a_server_learns_how_long_jobs_take_and_says_when_to_come_back(tmp_path: Path, new_house: Any) -> None:
-    house = new_house.build(tmp_path, max_open_jobs=3, max_running_jobs=1)
-    first = await house.orchestrator.submit(REQUEST)
-    await house.orchestrator.start()
-    await house.finish(first.id)
-    await house.orchestrator.close()
-    house = new_house.build(tmp_path, max_open_jobs=3, max_running_jobs=1)
-    await asyncio.to_thread(house.orchestrator._estimator.learn)
-    jobs = [await house.orchestrator.submit(REQUEST) for _ in range(3)]
-    lease = LeaseTable(house.orchestrator._jobs._database).take("somebody", 60.0)
-    assert lease is not None and lease.job_id == jobs[0].id
-    waits = [house.orchestrator._jobs.events(job.id)[0][-1] for job in jobs[1:]]
-    assert [event.queue_position for event in waits] == [1, 2]
-    assert waits[0].eta_s is not None and waits[1].eta_s is not None
-    assert 0 < waits[0].eta_s < waits[1].eta_s
-    with pytest.raises(ServiceOverloaded) as caught:
-        await house.orchestrator.submit(REQUEST)
-    assert caught.value.retry_after_s == pytest.approx(max(1.0, waits[0].eta_s))
-
-
-async def test_what_can_never_fit_the_denoiser_is_refused_before_it_is_queued(tmp_path: Path, new_house: Any) -> None:
-    class Small(Gate):
-        async def room_bytes(self) -> int | None:
-            return 1000
-
-    house = new_house.build(tmp_path)
-    house = new_house.build(tmp_path, replace(house.ports, denoiser=Small(house.ports.denoiser, at_step=99)))
-    with pytest.raises(DeviceTooSmall, match="smaller size"):
-        await house.orchestrator.submit(REQUEST)
-    assert await house.orchestrator.list() == []
-
-
-async def test_admission(tmp_path: Path, new_house: Any) -> None:
-    house = new_house.build(tmp_path, max_open_jobs=2)
-    await house.orchestrator.submit(REQUEST)
-    await house.orchestrator.submit(REQUEST)
-    with pytest.raises(ServiceOverloaded) as caught:
-        await house.orchestrator.submit(REQUEST)
-    assert caught.value.retry_after_s is not None
-    await house.orchestrator.start()
-    for job in await house.orchestrator.list():
-        assert (await house.finish(job.id)).status is JobStatus.COMPLETED
-    await house.orchestrator.submit(REQUEST)
-    await house.orchestrator.close()
-
-
-async def test_a_successor_goes_on_where_a_stopped_orchestrator_was(tmp_path: Path, new_house: Any) -> None:
-    first = new_house.build(tmp_path)
-    gate = Gate(first.ports.denoiser, at_step=5)
-    first = new_house.build(tmp_path, replace(first.ports, denoiser=gate))
-    await first.orchestrator.start()
-    job = await first.orchestrator.submit(REQUEST)
-    await gate.reached.wait()
-    await first.orchestrator.close()
-    # The denoiser died as well: its successor knows no job.
-    second = new_house.build(tmp_path)
-    fresh = Gate(second.ports.denoiser, at_step=99)
-    second = new_house.build(tmp_path, replace(second.ports, denoiser=fresh))
-    await second.orchestrator.start()
-    done = await second.finish(job.id)
-    assert done.status is JobStatus.COMPLETED
-    assert fresh.resumed_from == [4]
-    events = await second.events(job.id)
-    assert [event.steps_done for event in events if event.kind is EventKind.STEP] == list(range(1, 9))
-    resumed = [(event.stage, event.steps_done) for event in events if event.kind is EventKind.RESUMED]
-    assert resumed == [(None, 5), (Stage.DENOISE, 4)]
-    whole = await second.finish((await second.orchestrator.submit(REQUEST)).id)
-    files = [(await second.orchestrator.asset(one.assets[0].id)).artifact.sha256 for one in (done, whole)]
-    assert files[0] == files[1]
-    await second.orchestrator.close()
-
-
-async def test_a_dead_orchestrator_is_succeeded_when_its_lease_runs_out(
-    tmp_path: Path, new_house: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = new_house.build(tmp_path)
-    gate = Gate(first.ports.denoiser, at_step=5)
-    first = new_house.build(tmp_path, replace(first.ports, denoiser=gate), lease_ttl_s=0.2)
-    await first.orchestrator.start()
-    job = await first.orchestrator.submit(REQUEST)
-    await gate.reached.wait()
-    # As SIGKILL does: nothing is given back.
-    with monkeypatch.context() as patched:
-        patched.setattr(LeaseTable, "release", lambda *_: None)
-        await first.orchestrator.close()
-    second = new_house.build(tmp_path, lease_ttl_s=0.2)
-    await second.orchestrator.start()
-    assert (await second.finish(job.id)).status is JobStatus.COMPLETED
-    await second.orchestrator.close()
-
-
-class BrokenCodec(FakeCodec):
-    """Fails to decode as long as it is told to."""
-
-    error: Exception | None = None
-
-    async def decode(self, request: DecodeRequest) -> DecodedMedia:
-        if self.error is not None:
-            raise self.error
-        return await super().decode(request)
-
-
-@pytest.mark.parametrize(
-    ("error", "code"), [(EngineError("no ink"), "engine_error"), (ValueError("surprise"), "internal_error")]
-)
-async def test_a_failed_job_says_why_and_resumes_without_stepping_again(
-    tmp_path: Path, new_house: Any, error: Exception, code: str
-) -> None:
-    house = new_house.build(tmp_path)
-    codec = BrokenCodec(house.preset, house.blobs)
-    codec.error = error
-    gate = Gate(house.ports.denoiser, at_step=99)
-    house = new_house.build(tmp_path, replace(house.ports, codec=codec, denoiser=gate))
-    await house.orchestrator.start()
-    failed = await house.make()
-    assert failed.status is JobStatus.FAILED
-    assert failed.error is not None
-    assert failed.error.code == code
-    codec.error = None
-    house.blobs.sweep(house.orchestrator._jobs.kept_digests(), 0.0)
-    await house.orchestrator.resume(failed.id)
-    assert (await house.finish(failed.id)).status is JobStatus.COMPLETED
-    assert gate.resumed_from == [None]
-    await house.orchestrator.close()
-
-
-async def test_a_job_that_kills_its_workers_fails_in_the_end(tmp_path: Path, new_house: Any) -> None:
-    house = new_house.build(tmp_path, max_attempts=3)
-    job = await house.orchestrator.submit(REQUEST)
-    leases = house.orchestrator._leases
-    for _ in range(3):
-        assert leases.take("dead", -1.0) is not None
-    await house.orchestrator.start()
-    failed = await house.finish(job.id)
-    assert failed.status is JobStatus.FAILED
-    assert failed.error is not None
-    assert "started 3 times" in failed.error.message
     await house.orchestrator.close()
 
 

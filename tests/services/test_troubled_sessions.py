@@ -17,7 +17,7 @@ from vogue.schemas.sessions import HeadRequest, ReplayTurnRequest, Session, Sess
 from vogue.services.leases import LeaseTable
 from vogue.services.orchestrator import OrchestratorService
 
-from .test_orchestrator import Gate
+from .gates import Gate
 
 
 async def begin(house: Any) -> Session:
