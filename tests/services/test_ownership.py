@@ -251,9 +251,9 @@ async def test_nobody_can_hold_on_to_another_ones_file(two: Two) -> None:
 MCP = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
 ASSETS = {"source", "first_frame", "references", "visual_prompts", "media", "inputs", "before"}
 HARMLESS = {
-    *("instruction", "question", "title", "output", "negative_prompt", "thinking", "tier", "preview_every_steps", "approved", "plan", "limit"),
+    *("instruction", "question", "title", "output", "negative_prompt", "thinking", "tier", "approved", "plan", "limit"),
     *("num_frames", "steps", "guidance", "image_guidance", "seed", "height_px", "width_px", "max_new_tokens"),
-    *("timeout_s", "wait_s", "turn", "parent"),
+    *("timeout_s", "wait_s", "turn", "parent", "preview_every_steps"),
 }
 """Arguments of tools that name nothing owned."""
 
