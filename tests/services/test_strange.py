@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from email.message import Message
 from typing import Any
@@ -165,3 +166,37 @@ async def test_files_that_are_called_what_they_are_not(media_client: httpx.Async
     for content in (b"<svg onload=alert(1)>", b"#!/bin/sh", b"PK\x03\x04", picture.getvalue()[:40], b"\0" * 1000):
         answer = await media_client.post("/v1/uploads", files={"file": ("star.png", content, "image/png")})
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, MediaUnreadable.code), answer.text
+
+
+def _call(name: str, **arguments: Any) -> bytes:
+    params = {"name": name, "arguments": arguments}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+
+
+SAID_TO_AGENTS = [
+    (_call("submit_generate", instruction="x" * 20_001), 200, "at most 20000 characters"),
+    (_call("submit_generate", instruction="x" * 5000), 200, "limit_exceeded (instruction)"),
+    (_call("submit_generate", instruction="a star", preview_every_steps=-1), 200, "greater than or equal to 0"),
+    (_call("generate"), 200, "The arguments of generate are instruction"),
+    (_call("submit_generate", instruction="x" * 2_000_000), 413, "too large"),
+    (
+        b'{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"vogue://assets/../etc"}}',
+        200,
+        "of the form",
+    ),
+    (b'{"jsonrpc":"2.0","id":1,"method":"resources/list","params":{"cursor":"../x"}}', 200, "asset_not_found"),
+    (_call("\ud800"), 400, "Parse error"),
+    (b"\xff\xfe", 400, "Parse error"),
+    (b"[" * 100_000, 400, "Parse error"),
+    (b"", 400, "Parse error"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "said"), SAID_TO_AGENTS)
+async def test_agents_that_speak_nonsense(
+    client: httpx.AsyncClient, house: Any, body: bytes, status: int, said: str
+) -> None:
+    headers = JSON | {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
+    answer = await client.post("/mcp", content=body, headers=headers)
+    assert (answer.status_code, said in answer.text) == (status, True), answer.text[:500]
+    assert await house.orchestrator.list() == []
