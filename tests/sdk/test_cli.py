@@ -191,6 +191,19 @@ def test_a_file_that_cannot_be_written_is_told_and_the_result_is_kept(vogue: Any
     assert (spoken["error"]["code"], spoken["error"]["param"]) == ("request_invalid", "output")
 
 
+def test_a_comparison_that_cannot_be_written_is_told(
+    vogue: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vogue.blocking_sessions.SessionHandle.compare_picture", lambda *_: b"png")
+    (tmp_path / "file.txt").write_text("no folder")
+    session = vogue("session", "new").stdout.strip()
+    vogue("session", "say", session, "a star", "-o", "x.gif")
+    result = vogue("session", "compare", session, "1", "1", "-o", "file.txt/both.png")
+    assert result.exit_code == ExitCode.REQUEST_INVALID and "cannot write file.txt/both.png" in result.stderr
+    assert vogue("session", "compare", session, "1", "1", "-o", "both.png").exit_code == 0
+    assert (tmp_path / "both.png").read_bytes() == b"png"
+
+
 def test_previews_in_a_folder_are_all_kept(vogue: Any, tmp_path: Path) -> None:
     (tmp_path / "shown").mkdir()
     vogue("run", "a ball", "--steps", "4", "--preview", "shown", "--preview-every", "1", "-o", "x.gif")
