@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 
 from vogue.schemas.jobs import Asset, Stage, StoredAsset
 from vogue.schemas.plan import Plan, Trial
@@ -17,6 +19,8 @@ from .news import News
 from .thoughts import ThoughtTable
 
 __all__ = ["JobJournal"]
+
+P = ParamSpec("P")
 
 
 class _Pace:
@@ -46,14 +50,17 @@ class JobJournal:
         self._lease = lease
         self._pace = _Pace()
 
-    async def stage(self, stage: Stage) -> None:
-        await asyncio.to_thread(self._leases.record_stage, self._lease, stage)
+    async def _record(self, write: Callable[Concatenate[Lease, P], None], *what: P.args, **named: P.kwargs) -> None:
+        """Write under the lease, and tell whoever listens."""
+        await asyncio.to_thread(write, self._lease, *what, **named)
         self._news.tell(self._lease.job_id)
+
+    async def stage(self, stage: Stage) -> None:
+        await self._record(self._leases.record_stage, stage)
 
     async def step(self, steps_done: int, steps_total: int) -> None:
         eta_s = self._pace.left_s(steps_done, steps_total)
-        await asyncio.to_thread(self._leases.record_step, self._lease, steps_done, steps_total, eta_s)
-        self._news.tell(self._lease.job_id)
+        await self._record(self._leases.record_step, steps_done, steps_total, eta_s)
 
     async def preview(self, picture: Artifact, height_px: int, width_px: int, steps_done: int) -> None:
         asset = Asset(
@@ -66,35 +73,29 @@ class JobJournal:
             width_px=width_px,
         )
         stored = StoredAsset(asset=asset, artifact=picture)
-        await asyncio.to_thread(self._leases.record_preview, self._lease, stored, steps_done)
-        self._news.tell(self._lease.job_id)
+        await self._record(self._leases.record_preview, stored, steps_done)
 
     async def resumed(self, steps_done: int) -> None:
-        await asyncio.to_thread(self._leases.record_resumed, self._lease, steps_done)
-        self._news.tell(self._lease.job_id)
+        await self._record(self._leases.record_resumed, steps_done)
 
     async def notice(self, message: str) -> None:
-        await asyncio.to_thread(self._leases.record_notice, self._lease, message)
-        self._news.tell(self._lease.job_id)
+        await self._record(self._leases.record_notice, message)
 
     async def plan(self, plan: Plan) -> None:
-        await asyncio.to_thread(self._thoughts.record_plan, self._lease, plan)
-        self._news.tell(self._lease.job_id)
+        await self._record(self._thoughts.record_plan, plan)
 
     async def settle(self, spec: JobSpec) -> None:
         await asyncio.to_thread(self._thoughts.record_spec, self._lease, spec)
 
     async def text(self, start: int, piece: str) -> None:
-        await asyncio.to_thread(self._thoughts.record_text, self._lease, start, piece)
-        self._news.tell(self._lease.job_id)
+        await self._record(self._thoughts.record_text, start, piece)
 
     async def answered(self) -> None:
         await asyncio.to_thread(self._leases.complete, self._lease, [])
         self._news.tell(self._lease.job_id, over=True)
 
     async def trial(self, trial: Trial) -> None:
-        await asyncio.to_thread(self._thoughts.record_trial, self._lease, trial)
-        self._news.tell(self._lease.job_id)
+        await self._record(self._thoughts.record_trial, trial)
 
     async def save_checkpoint(self, checkpoint: LatentCheckpoint) -> None:
         await asyncio.to_thread(self._leases.record_checkpoint, self._lease, checkpoint)
