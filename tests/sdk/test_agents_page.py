@@ -17,18 +17,16 @@ from vogue import Vogue
 from vogue.lab.agent import ScriptedModel, converse, transcript
 from vogue.toolbox import TOOLS
 
+from ..pages import blocks
+
 
 @pytest.fixture(scope="module")
 def page(repository: Path) -> str:
     return (repository / "docs" / "agents.md").read_text(encoding="utf-8")
 
 
-def _blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
 def _servers(page: str) -> list[dict[str, Any]]:
-    return [json.loads(block)["mcpServers"]["vogue"] for block in _blocks(page, "json")]
+    return [json.loads(block)["mcpServers"]["vogue"] for block in blocks(page, "json")]
 
 
 async def test_the_stdio_configuration_connects(page: str, live: Any, tmp_path: Path, clip: bytes) -> None:
@@ -49,14 +47,14 @@ async def test_the_http_configuration_connects(page: str, live: Any) -> None:
 
 
 def test_the_mcp_program_runs(page: str, live: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    program, _ = _blocks(page, "python")
+    program, _ = blocks(page, "python")
     exec(compile(program.replace("http://127.0.0.1:8000", live.url), "docs/agents.md", "exec"), {"__name__": "docs"})
     told = capsys.readouterr().out
     assert "queued" in told and re.search(rf"{live.url}/v1/assets/asset_[\w-]+/content", told)
 
 
 def test_the_langchain_program_runs(page: str, live: Any) -> None:
-    _, program = _blocks(page, "python")
+    _, program = blocks(page, "python")
     call = {"name": "list_assets", "args": {}, "id": "1"}
     names = {"model": ScriptedModel(moves=[lambda _: AIMessage("", tool_calls=[call]), lambda _: AIMessage("done")])}
     exec(compile(program.replace("http://127.0.0.1:8000", live.url), "docs/agents.md", "exec"), names)
@@ -78,7 +76,7 @@ def _without_ids(text: str) -> str:
 
 
 def test_the_transcript_is_what_the_agent_says(page: str, live_tiny: Any, star: Path) -> None:
-    (shown,) = _blocks(page, "text")
+    (shown,) = blocks(page, "text")
     with Vogue(live_tiny.url) as vogue:
         vogue.upload(star)
     assert _without_ids(transcript(converse(live_tiny.url))) == _without_ids(shown)

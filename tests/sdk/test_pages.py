@@ -17,7 +17,6 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from vogue import Role, Vogue
@@ -26,6 +25,8 @@ from vogue.schemas.errors import error_from_body
 from vogue.schemas.recipes import RECIPE_KEYWORD, Recipe, RecipeInput, dump_recipe
 from vogue.schemas.references import MediaKind
 from vogue.testing import FakeServer
+
+from ..pages import parse
 
 ELSEWHERE = {
     ("README.md", "python"): "tests/sdk/test_readme.py",
@@ -115,17 +116,9 @@ def test_what_is_not_run_could_be(repository: Path) -> None:
             continue
         for words in (shlex.split(command, comments=True) for command in _commands(block.text)):
             if words[0] == "vogue":
-                _parse(words[1:])
+                parse(words[1:])
             elif words[:2] == ["python", "-m"]:
                 assert find_spec(words[2]) is not None, words
-
-
-def _parse(arguments: list[str]) -> None:
-    group: Any = get_command(build_app())
-    with group.make_context("vogue", list(arguments)) as ctx:
-        name, command, rest = group.resolve_command(ctx, list(arguments))
-        with command.make_context(name, rest, parent=ctx):
-            pass
 
 
 class Reader:

@@ -6,18 +6,13 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.main import get_command
 
-from vogue.cli import build_app
 from vogue.schemas.errors import ShapeUnsupported, error_from_body
 from vogue.testing import FakeServer
 
-
-def _blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+from ..pages import blocks, parse
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +20,15 @@ def readme(repository: Path) -> str:
     return (repository / "README.md").read_text(encoding="utf-8")
 
 
-def _parse(arguments: list[str]) -> None:
-    """Parse a command line as the script would, without running it."""
-    group: Any = get_command(build_app())
-    with group.make_context("vogue", list(arguments)) as ctx:
-        name, command, rest = group.resolve_command(ctx, list(arguments))
-        with command.make_context(name, rest, parent=ctx):
-            pass
-
-
-def test_its_command_lines_parse(readme: str) -> None:
-    lines = [line for block in _blocks(readme, "sh") for line in block.splitlines() if line.startswith("vogue ")]
+def test_its_command_linesparse(readme: str) -> None:
+    lines = [line for block in blocks(readme, "sh") for line in block.splitlines() if line.startswith("vogue ")]
     assert len(lines) >= 10
     for line in lines:
-        _parse(shlex.split(line, comments=True)[1:])
+        parse(shlex.split(line, comments=True)[1:])
 
 
 def test_its_make_targets_exist(readme: str, repository: Path) -> None:
-    targets = set(re.findall(r"^make (\w+)", "\n".join(_blocks(readme, "sh")), re.MULTILINE))
+    targets = set(re.findall(r"^make (\w+)", "\n".join(blocks(readme, "sh")), re.MULTILINE))
     assert {"demo", "test"} <= targets
     makefile = (repository / "Makefile").read_text(encoding="utf-8")
     assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
@@ -59,7 +45,7 @@ def test_its_python_runs(readme: str, tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "star.mp4").write_bytes(b"a clip")
     server = FakeServer()
     monkeypatch.setattr("vogue.Vogue", server.client)
-    for block in _blocks(readme, "python"):
+    for block in blocks(readme, "python"):
         exec(compile(block, "README.md", "exec"), {})
     assert [request.instruction for request in server.requests] == [
         "make the star blue",
@@ -73,7 +59,7 @@ def test_its_python_runs(readme: str, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_error_it_shows_is_real(repository: Path) -> None:
     import json
 
-    shown = json.loads(_blocks((repository / "docs" / "http.md").read_text(encoding="utf-8"), "json")[0])
+    shown = json.loads(blocks((repository / "docs" / "http.md").read_text(encoding="utf-8"), "json")[0])
     error = error_from_body(shown, 400)
     assert type(error) is ShapeUnsupported and error.body() == shown
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import shutil
 import subprocess
@@ -24,16 +23,13 @@ from vogue.services.config import AppConfig, KeysConfig, OrchestratorConfig
 from vogue.services.keys.exposure import guarded
 
 from ..live import on_a_port
+from ..pages import blocks
 from .keyed import keyed_gateway, keys_of
 
 
 @pytest.fixture(scope="module")
 def page(repository: Path) -> str:
     return (repository / "docs" / "security.md").read_text(encoding="utf-8")
-
-
-def _blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def _rows(page: str, head: str) -> list[list[str]]:
@@ -61,7 +57,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_the_commands_run(page: str, served: str) -> None:
-    commands = [line for block in _blocks(page, "sh") for line in block.splitlines() if line.startswith("vogue ")]
+    commands = [line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("vogue ")]
     assert len(commands) >= 5
     told = {}
     for line in commands:
@@ -74,7 +70,7 @@ def test_the_commands_run(page: str, served: str) -> None:
 
 
 def test_the_program_runs(page: str, served: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (program,) = _blocks(page, "python")
+    (program,) = blocks(page, "python")
     exec(compile(program, "security.md", "exec"), {})
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("alice write ") and second.startswith("invalid_api_key the API key is unknown")
@@ -82,7 +78,7 @@ def test_the_program_runs(page: str, served: str, capsys: pytest.CaptureFixture[
 
 def test_the_calls_with_curl_run(page: str, served: str, require: Any) -> None:
     require(shutil.which("curl") is not None, "there is no curl")
-    lines = [line for block in _blocks(page, "sh") for line in block.splitlines() if line.startswith("curl ")]
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("curl ")]
     answers = []
     for line in lines:
         command = line.replace("http://127.0.0.1:8000", served)
@@ -91,7 +87,7 @@ def test_the_calls_with_curl_run(page: str, served: str, require: Any) -> None:
 
 
 def test_the_configuration_is_one(page: str) -> None:
-    (text,) = _blocks(page, "yaml")
+    (text,) = blocks(page, "yaml")
     config = AppConfig.model_validate(yaml.safe_load(text)["args"])
     assert config.keys.required and config.keys.limits.max_open_jobs == 4
     # Every field is shown, so that a new one is written about.
