@@ -23,6 +23,7 @@ from vogue.services.fakes import FakeLoop, fake_ports, netpbm
 from vogue.services.step_loop import StepLoop
 
 from ..live import Engines, gateway, on_a_port
+from .mcp_worlds import World, world_of
 
 
 @dataclass
@@ -112,3 +113,12 @@ def star(tmp_path: Path) -> Path:
         frame.paste((250, 220, 40), (4 * index, 8, 4 * index + 12, 20))
     frames[0].save(tmp_path / "star.gif", save_all=True, append_images=frames[1:], duration=125)
     return tmp_path / "star.gif"
+
+
+@pytest.fixture(params=["stdio", "http", "http, handshake"])
+def world(request: pytest.FixtureRequest, live: LiveServer, tmp_path: Path, clip: bytes) -> World:
+    """The MCP server by each transport in turn, and a file that only stdio may read."""
+    root = tmp_path / "clips"
+    root.mkdir()
+    (root / "clip.pam").write_bytes(clip)
+    return world_of(request.param, live, root)
