@@ -10,10 +10,12 @@ import pytest
 from vogue.cli.app import build_app
 from vogue.testing import FakeServer
 
+from ..pages import blocks
+
 
 def _examples(repository: Path, language: str) -> list[str]:
     page = (repository / "docs" / "sessions.md").read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    return blocks(page, language)
 
 
 @pytest.mark.parametrize("index", [0, 1])

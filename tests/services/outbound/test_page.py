@@ -11,21 +11,17 @@ from typing import Any
 import openai
 import pytest
 import yaml  # type: ignore[import-untyped]
-from typer.main import get_command
 
-from vogue.cli import build_app
 from vogue.schemas.requests import GenerationRequest
 from vogue.services.config import AppConfig
 from vogue.services.webhooks import Delivery, Signer
+
+from ...pages import blocks, parse
 
 
 @pytest.fixture
 def page(repository: Path) -> str:
     return (repository / "docs" / "webhooks.md").read_text(encoding="utf-8")
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def test_its_settings_are_accepted(page: str) -> None:
@@ -55,10 +51,5 @@ def test_its_command_lines_parse(page: str) -> None:
     lines = [line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("vogue ")]
     named = re.findall(r"`(vogue [^`]+)`", page)
     assert len(lines) == 1 and named == ["vogue deliveries JOB"]
-    group: Any = get_command(build_app())
     for line in [*lines, *named]:
-        arguments = shlex.split(line)[1:]
-        with group.make_context("vogue", list(arguments)) as ctx:
-            name, command, rest = group.resolve_command(ctx, list(arguments))
-            with command.make_context(name, rest, parent=ctx):
-                pass
+        parse(shlex.split(line)[1:])
