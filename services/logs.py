@@ -13,8 +13,6 @@ import sqlite3
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -22,7 +20,7 @@ from typing import Any
 
 from .config import LogConfig
 
-__all__ = ["JOB", "JsonFormatter", "TextFormatter", "about_job", "set_up_logs"]
+__all__ = ["JOB", "JsonFormatter", "TextFormatter", "set_up_logs"]
 
 JOB: ContextVar[str | None] = ContextVar("vogue_job", default=None)
 """The job that this task works for. It travels with calls to other services (`carrying.py`)."""
@@ -36,16 +34,6 @@ _SECRET = re.compile(
     r"(?i)(\b(?:bearer|basic)\s+|\b(?:authorization|api[-_]?key|token|secret|password)\b[\"']?\s*[:=]\s*[\"']?)[^\s\"',;]+"
     r"|\b(?:vogue|vk|sk|whsec)[-_][A-Za-z0-9_-]{16,}"
 )
-
-
-@contextmanager
-def about_job(job_id: str) -> Iterator[None]:
-    """What is logged in the block, and in the tasks it starts, is about this job."""
-    token = JOB.set(job_id)
-    try:
-        yield
-    finally:
-        JOB.reset(token)
 
 
 def _blotted(text: str) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from vogue.schemas.errors import EngineError, MediaUnreadable
 from vogue.schemas.jobs import JobStatus
 from vogue.services.carrying import carried, receiving
 from vogue.services.config import LogConfig
-from vogue.services.logs import JOB, JsonFormatter, TextFormatter, about_job, set_up_logs
+from vogue.services.logs import JOB, JsonFormatter, TextFormatter, set_up_logs
 
 PROMPT = "a zebra in Zanzibar"
 SECRET = "vogue_k3yk3yk3yk3yk3yk3yk3y"
@@ -158,6 +159,14 @@ def test_a_line_stays_one_line_and_reads_back() -> None:
     told = json.loads(JsonFormatter("codec").format(_record("one\ntwo %s", '"', seconds=1.5, job_id="job_1")))
     assert told["message"] == 'one\ntwo "' and told["seconds"] == 1.5 and told["job_id"] == "job_1"
     assert list(told)[:5] == ["time", "level", "service", "logger", "message"]
+
+
+@contextmanager
+def about_job(job_id: str) -> Iterator[None]:
+    """What is logged in the block, and in the tasks it starts, is about this job."""
+    token = JOB.set(job_id)
+    yield
+    JOB.reset(token)
 
 
 async def test_the_settings_decide_form_level_and_place(
