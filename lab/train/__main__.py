@@ -1,4 +1,4 @@
-"""`python -m vogue.lab.train codec|mllm|mmdit|export`: one resumable command per network. The paper's stages: `stage_cli`."""
+"""`python -m vogue.lab.train codec|eyes|mllm|mmdit|export`: one resumable command per network. The paper's stages: `stage_cli`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--weights", type=Path, default=Path("weights/mini"), help="export: where to; adopt: from where"
     )
     parser.add_argument("--start-from", type=Path, default=None, help="mmdit: begin with these weights, not at random")
+    parser.add_argument("--with-eyes", action="store_true", help="mllm: begin with the tower that `eyes` trained")
     parser.add_argument("--cases", type=int, default=20_000, help="pool: how many cases to encode, over all tasks")
     parser.add_argument("--part", type=int, default=0, help="pool: which of --parts processes this is")
     parser.add_argument("--parts", type=int, default=1, help="pool: how many processes fill it together")
@@ -73,8 +74,18 @@ def train_decoder(options: argparse.Namespace) -> None:
     torch.save((trainer.averaged() or trainer.task.network).state_dict(), options.run / "decoder-final.pt")
 
 
+def train_eyes(options: argparse.Namespace) -> None:
+    """Train the MLLM's vision tower alone; `mllm --with-eyes` takes it over."""
+    from .eyes import EyesTask
+    from .mllm import load_or_build_tokenizer
+
+    tokenizer = load_or_build_tokenizer(options.run / "tokenizer.json", options.seed)
+    _trainer(EyesTask(tokenizer, seed=options.seed), options, ema_decay=0.99).run()
+
+
 def train_mllm(options: argparse.Namespace) -> None:
     """Learn the tokenizer, then train the MLLM."""
+    from .eyes import give_eyes
     from .mllm import MLLMTask, load_or_build_tokenizer
     from .pupil import save_mllm
     from .tokenizer import save_tokenizer
@@ -82,6 +93,8 @@ def train_mllm(options: argparse.Namespace) -> None:
     tokenizer = load_or_build_tokenizer(options.run / "tokenizer.json", options.seed)
     task = MLLMTask(tokenizer, seed=options.seed)
     trainer = _trainer(task, options, ema_decay=0.99)
+    if options.with_eyes:
+        give_eyes(torch.load(options.run / "eyes.pt", map_location="cpu", weights_only=True)["average"], task.network)
     trainer.run()
     folder = options.run / "mllm"
     save_tokenizer(tokenizer, folder)
@@ -138,6 +151,7 @@ def _trainer(task, options: argparse.Namespace, **settings: float) -> Trainer:  
 COMMANDS = {
     "codec": train_codec,
     "decoder": train_decoder,
+    "eyes": train_eyes,
     "mllm": train_mllm,
     "pool": build_pool,
     "mmdit": train_mmdit,

@@ -29,7 +29,7 @@ def draw_curve(folder: Path, name: str) -> None:
         for key, value in line.items():
             if key.startswith("eval_"):
                 scores.setdefault(key.removeprefix("eval_"), []).append((line["step"], value))
-    figure = Figure(figsize=(9, 3.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(11, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     if losses:
@@ -40,5 +40,6 @@ def draw_curve(folder: Path, name: str) -> None:
         right.plot(*zip(*points, strict=True), marker=".", label=key)
     right.set(title="held-out scores", xlabel="step")
     if scores:
-        right.legend(fontsize=7)
+        # Beside the axes, since looking for a free place among many lines takes longer than a step.
+        figure.legend(loc="outside right upper", fontsize=6, ncols=1 + len(scores) // 18)
     figure.savefig(folder / f"loss-{name}.png")

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from vogue.engines.prompting import ChatTokenizer, VisualKind
 from vogue.schemas.config import Prompts
@@ -19,9 +18,9 @@ from vogue.schemas.presets import get_preset
 from .dialogue import KINDS, Exchange, draw_exchange
 from .optim import Optimizers
 from .phrases import NAMED, Phrases
-from .pupil import MERGE, PATCH, Pupil, mllm_config, pack_frames, special_id
+from .pupil import MERGE, PATCH, open_pupil, pack_frames, special_id
 from .reading import count_classes, reading_loss, reading_right
-from .sights import SEEN, Sight, SightKind, draw_sight
+from .sights import SEEN, Sight, SightKind, draw_sight, facts_of
 from .tokenizer import build_tokenizer
 
 __all__ = ["MLLMTask", "load_or_build_tokenizer", "world_sentences"]
@@ -71,11 +70,7 @@ class MLLMTask:
         self.tokenizer = ChatTokenizer(tokenizer)
         self.prompts = get_preset("mini").prompts
         self.batch, self.pool, self.seed = batch, pool, seed
-        self.network = Pupil(
-            Qwen2_5_VLForConditionalGeneration._from_config(
-                mllm_config(tokenizer, **sizes), attn_implementation="eager"
-            )
-        )
+        self.network = open_pupil(tokenizer, **sizes)
         self.optimizers = Optimizers(
             self.network.named_parameters(),
             muon_lr=4e-3,
@@ -132,8 +127,7 @@ class MLLMTask:
             raise ValueError("sights must show something")
         config = self.network.mllm.config
         visual = (ids == config.image_token_id) | (ids == config.video_token_id)
-        labels = torch.from_numpy(np.stack([sight.labels for sight in sights])).flatten(1, 3).long()
-        places = torch.from_numpy(np.stack([sight.places for sight in sights])).flatten(1, 3).float()
+        labels, places, _ = facts_of(sights)
         eyes = self.network.eyes(tokens.view(*labels.shape[:2], -1).float())
         mind = self.network.mind(states[visual].view(*labels.shape[:2], -1).float())
         return [(eyes, labels, places), (mind, labels, places)]

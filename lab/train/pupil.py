@@ -161,6 +161,12 @@ class Pupil(nn.Module):
         return states, seen
 
 
+def open_pupil(tokenizer: Tokenizer, **sizes: int) -> Pupil:
+    """A new MLLM for a tokenizer, with its heads; `sizes` as of `mllm_config`."""
+    config = mllm_config(tokenizer, **sizes)
+    return Pupil(Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation="eager"))
+
+
 def save_mllm(network: Qwen2_5_VLForConditionalGeneration, folder: Path) -> None:
     """Write the network as a Hugging Face folder, bfloat16, with its picture settings."""
     network.bfloat16().save_pretrained(folder)

@@ -12,9 +12,10 @@ from tokenizers import Tokenizer
 from vogue.engines.processor import VisionProcessor
 from vogue.lab.train.budget import Budget
 from vogue.lab.train.dialogue import KINDS, draw_exchange, inventory
+from vogue.lab.train.eyes import EyesTask, give_eyes
 from vogue.lab.train.mllm import MLLMTask, world_sentences
 from vogue.lab.train.phrases import NAMED, Phrases
-from vogue.lab.train.pupil import IMAGE_MEAN, IMAGE_STD, pack_frames
+from vogue.lab.train.pupil import IMAGE_MEAN, IMAGE_STD, open_pupil, pack_frames
 from vogue.lab.train.sights import SEEN, draw_sight
 from vogue.lab.train.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from vogue.lab.train.trainer import Settings, Trainer
@@ -147,3 +148,41 @@ def test_words_tell_who_is_spoken_of(tokenizer: Tokenizer) -> None:
     assert told["red"] == told["striped"] == told["blue"] == nobody
     assert told["star"] == told["and"] == ("star", "red", "plain")
     assert told["ring"] == told["left"] == ("ring", "blue", "striped")
+
+
+def test_cover_of_a_sight_is_its_subjects_outline() -> None:
+    sight = draw_sight("picture", 3, 0)
+    cells = sight.cover[0].reshape(4, 4, 8, 8).swapaxes(1, 2).reshape(32, 32)
+    seen = sight.labels[0, ..., 0] > 0
+    assert cells.max() == 1
+    assert cells.min() == 0
+    assert (cells.reshape(4, 8, 4, 8).mean((1, 3))[seen] > 0).all()
+
+
+def test_eyes_learn_and_go_into_the_mllm(tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vogue.lab.train.eyes.HELD_OUT", 4)
+    task = EyesTask(tokenizer, batch=8, width=32, layers=1, vision_width=32)
+    run = Trainer(task, Budget(steps=80), Settings(folder=tmp_path, ema_decay=0.9, warmup_steps=5))
+
+    def asked() -> float:
+        return sum(float(task.loss(np.random.default_rng(seed), torch.Generator())[0]) for seed in range(4))
+
+    with torch.no_grad():
+        before = asked()
+    for _ in range(80):
+        run.step()
+    with torch.no_grad():
+        assert asked() < 0.8 * before
+    assert set(task.evaluate(run.averaged(), tmp_path, 80)) == {
+        "picture shape", "picture color", "picture material", "drawing asked",
+    }  # fmt: skip
+    run.save()
+    state = torch.load(tmp_path / "eyes.pt", weights_only=True)["average"]
+    pupil = open_pupil(tokenizer, width=32, layers=1, vision_width=32)
+    give_eyes(state, pupil)
+    frames = draw_sight("picture", 1, 0).frames[None]
+    with torch.no_grad():
+        seen = pupil.mllm.model.visual(*pack_frames(frames)).pooler_output
+        averaged = run.averaged()
+        assert averaged is not None
+        torch.testing.assert_close(averaged(frames)[0], seen, atol=0.05, rtol=0.05)
