@@ -103,8 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
     if maker.pipeline is None:
         raise RuntimeError("the model's maker has no pipeline")
     if options.steps_share is not None:
-        fast = FastConfig(steps_share=options.steps_share)
-        maker.pipeline.preset = maker.pipeline.preset.model_copy(update={"fast": fast})
+        tried = FastConfig(steps_share=options.steps_share)
+        maker.pipeline.preset = maker.pipeline.preset.model_copy(update={"fast": tried})
     found = compare(maker, maker.pipeline, options.task, options.count, options.seed)
     if options.json:
         sys.stdout.write(json.dumps(asdict(found) | {"loss": found.loss}) + "\n")

@@ -191,7 +191,7 @@ def bench(
 
     chosen = engine or [Measured.TORCH, Measured.ONNXRUNTIME]
     specs: list[EngineSpec] = [
-        TorchSpec() if one is Measured.TORCH else _spec(one.value, library, precision, weight_streaming, refit)
+        TorchSpec() if one is Measured.TORCH else _spec(one, library, precision, weight_streaming, refit)
         for one in chosen
     ]
     with at_work(speaker) as say:
@@ -204,7 +204,7 @@ def bench(
 
 
 def _spec(
-    kind: Kind, library: LibraryName, precision: Precision | None, streaming: bool, refit: bool
+    kind: Kind | Measured, library: LibraryName, precision: Precision | None, streaming: bool, refit: bool
 ) -> OnnxRuntimeSpec | TensorRTSpec:
     if kind == "onnxruntime":
         return OnnxRuntimeSpec(precision=precision or "fp32")
