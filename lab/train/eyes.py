@@ -38,7 +38,7 @@ class Eyes(nn.Module):
     def __init__(self, pupil: Pupil) -> None:
         super().__init__()
         self.visual, self.eyes = pupil.mllm.model.visual, pupil.eyes
-        self.cover = nn.Linear(pupil.mllm.config.text_config.hidden_size, CELLS**2)
+        self.cover = nn.Linear(pupil.echo.in_features, CELLS**2)
 
     def forward(self, frames: NDArray[np.uint8]) -> Tensor:
         """Tokens [B, N, width] of pictures or clips of one shape, uint8 [B, F, H, W, 3]."""

@@ -109,8 +109,8 @@ class MLLMTask:
             scores[f"{kind}_loss"], scores[f"{kind}_right"] = float(answers), right
         for look, names in TOLD_OF_SIGHTS.items():
             read, labels, _ = self._look(look, 2**30 + np.arange(HELD_OUT))[-1]
-            right = reading_right(read, labels, SEEN)
-            scores |= {f"{look} {name}": right[name] for name in names}
+            told = reading_right(read, labels, SEEN)
+            scores |= {f"{look} {name}": told[name] for name in names}
         return scores
 
     def _look(self, kind: SightKind, numbers: NDArray[np.integer]) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -143,8 +143,8 @@ class Pupil(nn.Module):
                 module.forward = _attend_together.__get__(module)  # type: ignore[method-assign]
             elif isinstance(module, Qwen2_5_VisionPatchEmbed):
                 module.forward = _embed_together.__get__(module)  # type: ignore[method-assign]
-        width = mllm.config.text_config.hidden_size
-        self.echo = nn.Linear(width, mllm.config.text_config.vocab_size)
+        vocabulary, width = mllm.lm_head.weight.shape
+        self.echo = nn.Linear(width, vocabulary)
         self.bind = nn.Linear(width, sum(count_classes(NAMED)))
         self.eyes = make_reader(width, SEEN, NUM_SEEN_PLACES)
         self.mind = make_reader(width, SEEN, NUM_SEEN_PLACES)
