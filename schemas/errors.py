@@ -2,7 +2,7 @@
 
     VogueError
     ├ RequestInvalid 400            MediaUnreadable · ShapeUnsupported · TaskUnsupported · UrlRefused · UrlUnreachable · TagUnresolved
-    │                               LimitExceeded 413 · ReplayMismatch 409
+    │                               WireError · LimitExceeded 413 · ReplayMismatch 409
     ├ AccessDenied 403              KeyInvalid 401 · ScopeMissing
     ├ SessionError 404              SessionNotFound · TurnNotFound · JobNotFound · AssetNotFound · ModelNotFound
     │                               TurnConflict 409 · JobCancelled 409 · JobUnfinished 409 · AssetInUse 409 · IdempotencyConflict 409
@@ -11,7 +11,7 @@
     │                               ThinkingUnavailable 501 · ReviewUnavailable 501
     ├ EngineError 500               WeightsMismatch · EngineNotBuilt · ProfileExceeded 422
     │                               DeviceOutOfMemory 503 retryable · DeviceTooSmall 422 (not retryable)
-    └ ServiceError 503 retryable    ServiceTimeout 504 · ServiceOverloaded 429 + Retry-After · WireError 400 (not retryable)
+    └ ServiceError 503 retryable    ServiceTimeout 504 · ServiceOverloaded 429 + Retry-After
 
 A message says what was wrong, with the values, and what to do about it. `body()` is the JSON error object that OpenAI's
 clients understand; `from_body()` rebuilds the class on the other side of HTTP. Every error survives pickling with all its
