@@ -14,7 +14,7 @@
     └ ServiceError 503 retryable    ServiceTimeout 504 · ServiceOverloaded 429 + Retry-After
 
 A message says what was wrong, with the values, and what to do about it. `body()` is the JSON error object that OpenAI's
-clients understand; `from_body()` rebuilds the class on the other side of HTTP. Every error survives pickling with all its
+clients understand; `error_from_body()` rebuilds the class on the other side of HTTP. Every error survives pickling with all its
 fields, because Ray pickles what a replica raises.
 """
 
