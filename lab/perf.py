@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -32,7 +32,7 @@ from vogue.schemas.config import Preset
 from vogue.schemas.presets import get_preset
 
 from .local_server import local_server
-from .perf_mmdit import CONTEXT, LATENTS, MODEL, compare, grow, plot_growth
+from .perf_mmdit import CONTEXT, LATENTS, MODEL, compare, grow, plot_growth, profile
 from .throughput import (
     Estimates,
     Sharing,
@@ -47,6 +47,7 @@ from .throughput import (
 __all__ = ["Report", "idle_memory_bytes", "main", "measure"]
 
 _THREADS = 2
+_PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 TOKENS = (500, 1000, 2000, 4000, 8000)
 
 
@@ -130,9 +131,9 @@ def _pss_bytes(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
 
 
-def _compare_models(repeats: int, plot: Path | None, as_json: bool) -> int:
+def _compare_models(repeats: int, precisions: Sequence[str], plot: Path | None, as_json: bool) -> int:
     torch.set_num_threads(_THREADS)
-    found = [compare(MODEL, LATENTS, CONTEXT, dtype, repeats) for dtype in (torch.bfloat16, torch.float32)]
+    found = [compare(MODEL, LATENTS, CONTEXT, dtype, repeats) for dtype in map(_PRECISIONS.__getitem__, precisions)]
     growth = grow(MODEL, TOKENS, CONTEXT, torch.bfloat16, repeats) if plot is not None else None
     if growth is not None and plot is not None:
         plot_growth(growth, plot)
@@ -145,7 +146,7 @@ def _compare_models(repeats: int, plot: Path | None, as_json: bool) -> int:
         rising = asdict(growth) | {"over_flops": growth.over_flops} if growth is not None else None
         sys.stdout.write(json.dumps({"mmdit": whole, "growth": rising}) + "\n")
         return 0
-    table = Table("", "bfloat16", "float32", "to reach")
+    table = Table("", *precisions, "to reach")
     for name, read, bar in (
         ("one forward", lambda one: f"{one.ours_s:.2f} s", ""),
         ("diffusers", lambda one: f"{one.diffusers_s:.2f} s", ""),
@@ -156,7 +157,8 @@ def _compare_models(repeats: int, plot: Path | None, as_json: bool) -> int:
     ):
         table.add_row(name, *(read(one) for one in found), bar)
     if growth is not None:
-        table.add_row("slope of time over that of operations", f"{growth.over_flops:.2f}", "", "1.15")
+        row = [f"{growth.over_flops:.2f}", *("" for _ in precisions[1:]), "1.15"]
+        table.add_row("slope of time over that of operations", *row)
     Console().print(table)
     return 0
 
@@ -171,10 +173,21 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--mmdit", action="store_true", help="the MMDiT's forward beside diffusers'")
+    parser.add_argument(
+        "--precision", choices=tuple(_PRECISIONS), action="append", help="with --mmdit: by default one after the other"
+    )
+    parser.add_argument("--profile", action="store_true", help="where the MMDiT's forward spends one thread's time")
     parser.add_argument("--growth", type=Path, help="with --mmdit: time against tokens, plotted to this file")
     options = parser.parse_args(arguments)
+    if options.profile:
+        # With two, whatever else the machine does shows up as waiting in the smallest operators.
+        torch.set_num_threads(1)
+        for precision in options.precision or list(_PRECISIONS):
+            found = profile(MODEL, LATENTS, CONTEXT, _PRECISIONS[precision])
+            sys.stdout.write(f"{precision}\n{found}\n")
+        return 0
     if options.mmdit:
-        return _compare_models(options.repeats, options.growth, options.json)
+        return _compare_models(options.repeats, options.precision or list(_PRECISIONS), options.growth, options.json)
     report = measure(get_preset(options.preset), options.repeats, options.rounds)
     if options.json:
         sys.stdout.write(json.dumps(asdict(report)) + "\n")
@@ -192,6 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
         table.add_row("eight clips in a row", f"{report.sharing.in_a_row_s:.2f} s", "")
         table.add_row("eight clips at once", f"{report.sharing.at_once_s:.2f} s", "")
         table.add_row("gain of sharing steps", f"{report.sharing.ratio:.2f}", "2.00")
+        table.add_row("share of all cores' time used in a row", f"{report.sharing.busy:.2f}", "")
     if report.estimates is not None:
         table.add_row("median error of estimated seconds", f"{report.estimates.median_error:.0%}", "20%")
     Console().print(table)

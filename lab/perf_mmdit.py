@@ -23,7 +23,7 @@ from vogue.engines.torch_engine import TorchEngine
 from vogue.schemas.config import MMDiTConfig
 from vogue.schemas.presets import get_preset
 
-__all__ = ["MODEL", "Comparison", "Growth", "compare", "flops_of", "grow", "plot_growth"]
+__all__ = ["MODEL", "Comparison", "Growth", "compare", "flops_of", "grow", "plot_growth", "profile"]
 
 MODEL = get_preset("univideo-hidden").mmdit.model_copy(
     update={
@@ -188,6 +188,17 @@ def grow(config: MMDiTConfig, tokens: Sequence[int], context: int, dtype: torch.
     return Growth(
         tuple(tokens), tuple(median(one) for one in times), tuple(flops_of(config, one, context) for one in tokens)
     )
+
+
+def profile(config: MMDiTConfig, latents: Sequence[int], context: int, dtype: torch.dtype, rows: int = 12) -> str:
+    """Where one forward spends its time: a table of the operators that take most."""
+    torch.manual_seed(0)
+    engine = TorchEngine(MMDiT(config).eval().requires_grad_(False).to(dtype), guidance_embedding=GUIDANCE)
+    row = Row(torch.randn(*latents), 500.0, torch.randn(context, config.context_dim).to(dtype))
+    engine.forward([row])
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        engine.forward([row])
+    return str(seen.key_averages().table(sort_by="self_cpu_time_total", row_limit=rows, max_name_column_width=40))
 
 
 def plot_growth(growth: Growth, path: Path) -> None:

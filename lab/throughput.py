@@ -46,11 +46,15 @@ _SHAPES: tuple[Settings, ...] = (
 
 @dataclass(frozen=True)
 class Sharing:
-    """Seconds of eight jobs one after another and all at once, medians of interleaved rounds, and the median of the rounds' ratios."""
+    """Seconds of eight jobs one after another and all at once, medians of interleaved rounds, and the median of the rounds' ratios.
+
+    `busy` says why the ratio is not larger: the share of all cores' time that was used while they were made one after another.
+    """
 
     in_a_row_s: float
     at_once_s: float
     ratio: float
+    busy: float
 
 
 @dataclass(frozen=True)
@@ -130,13 +134,15 @@ def _processor_s(work: Callable[[], object]) -> float:
 
 def measure_sharing(client: Vogue, folder: Path, rounds: int) -> Sharing:
     """Eight default clips in a row, then eight at once, in turns, so that a busy machine disturbs both alike."""
-    rows, bursts, ratios = [], [], []
+    rows, bursts, ratios, busy = [], [], [], []
     seed = 10_000
     for _ in range(rounds):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), _core_ticks()
         for _ in range(_TOGETHER):
             make_clip(client, folder, seed := seed + 1)
         rows.append(time.perf_counter() - began)
+        worked, idled = (now - then for now, then in zip(_core_ticks(), used, strict=True))
+        busy.append(worked / max(worked + idled, 1))
         began = time.perf_counter()
         seeds = range(seed + 1, seed + _TOGETHER + 1)
         made = [client.generate(f"{_WORDS} {one}", task="t2v", seed=one) for one in seeds]
@@ -146,7 +152,14 @@ def measure_sharing(client: Vogue, folder: Path, rounds: int) -> Sharing:
         seed += _TOGETHER
         bursts.append(time.perf_counter() - began)
         ratios.append(rows[-1] / bursts[-1])
-    return Sharing(median(rows), median(bursts), median(ratios))
+    return Sharing(median(rows), median(bursts), median(ratios), median(busy))
+
+
+def _core_ticks() -> tuple[int, int]:
+    """Of all cores since the machine was started: how long they worked and how long they had nothing to do."""
+    spent = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    idled = spent[3] + spent[4]  # waiting for a disk is nothing to do
+    return sum(spent) - idled, idled
 
 
 def measure_estimates(client: Vogue, rounds: int) -> Estimates:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vogue.lab.perf_mmdit import Comparison, Growth, compare, flops_of, grow, plot_growth
+from vogue.lab.perf_mmdit import Comparison, Growth, compare, flops_of, grow, plot_growth, profile
 from vogue.schemas.presets import get_preset
 
 SMALL = get_preset("tiny").mmdit
@@ -35,3 +35,7 @@ def test_growth_like_the_operations_has_slope_one(tmp_path: Path) -> None:
     found = grow(SMALL, (20, 40), 3, torch.float32, repeats=1)
     plot_growth(found, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 0
+
+
+def test_a_profile_names_the_products() -> None:
+    assert "aten::addmm" in profile(SMALL, (16, 5, 4, 6), 7, torch.float32)
