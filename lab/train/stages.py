@@ -15,11 +15,9 @@ from typing import Final, Literal
 from vogue.schemas.errors import RequestInvalid
 
 __all__ = [
-    "MINI_FIGURES",
     "NOT_GENERATED",
     "RECONSTRUCTION",
     "STAGES",
-    "UNKNOWN",
     "InContext",
     "Recipe",
     "Stage",
@@ -143,28 +141,6 @@ _FAMILIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 NOT_GENERATED: Final = ("unmeetable",)
 """Trained exercises that have nothing to generate: the MLLM alone learns to ask back."""
-
-UNKNOWN: Final = (
-    "global batch size, and the number of GPUs",
-    "distribution of noise levels before the shift",
-    "share of conditions dropped for guidance, and how",
-    "whether mixing shares count samples or batches",
-    "data in stages 1 and 2 beyond 'pretraining samples' and 'small-scale, high-quality'; how many cases there are",
-    "size range of the clips between the given ends, and how frames are chosen",
-    "whether the average is reset between stages 2 and 3",
-)
-
-MINI_FIGURES: Final = (
-    ("learning rate", "the paper's times 16, the ratio of the widths 3072 and 192 (muP, arXiv:2203.03466)"),
-    ("steps", "a fifth of the paper's"),
-    ("EMA", "averages over the same share of the steps: 1 − (1 − 0.9999) · 5"),
-    ("shift", "2.0: a clip has 80 tokens here and tens of thousands there; 3.0 was tried (docs/training.md)"),
-    ("frames in stage 1", "clips of 17 frames too, since the mixing has text-to-video; the paper's table says 1"),
-    ("dropped", "0.1; the paper does not say"),
-    ("reading", "0.2 in stages 2 and 3: a loss of this project's (docs/training.md)"),
-    ("mixing", "counts rows; a family's share is even over its exercises"),
-    ("start", "stage 1 needs an MMDiT that can generate, as the paper starts from HunyuanVideo: the shipped weights"),
-)
 
 
 def get_stage(name: str) -> Stage:
