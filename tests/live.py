@@ -21,7 +21,18 @@ from vogue.services.database import Database
 from vogue.services.gateway import build_http
 from vogue.services.orchestrator import OrchestratorService
 
-__all__ = ["Engines", "gateway", "on_a_port"]
+__all__ = ["CHROMIUM_FLAGS", "Engines", "gateway", "on_a_port"]
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""For a browser without a screen, that may run as root and asks no other host for anything."""
 
 
 @dataclass

@@ -25,17 +25,8 @@ from vogue.services.config import AppConfig, KeysConfig
 from vogue.services.fakes import fake_ports
 from vogue.services.workplace import Workplace
 
-from ..live import Engines, gateway, on_a_port
+from ..live import CHROMIUM_FLAGS, Engines, gateway, on_a_port
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PATIENCE_MS = 90_000
 """How long to wait for what must come; a busy machine needs it, a good run does not."""
 
@@ -156,7 +147,7 @@ def browser(require: Callable[[bool, str], None]) -> Iterator[Browser]:
     require(found is not None, "there is no chromium on PATH (Debian: apt-get install chromium)")
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=found, args=list(FLAGS), headless=True)
+        made = driver.chromium.launch(executable_path=found, args=list(CHROMIUM_FLAGS), headless=True)
         yield made
         made.close()
 

@@ -149,7 +149,7 @@ def main() -> int:
         serving(Path(state), arguments.preset) as url,
         sync_playwright() as driver,
     ):
-        flags = list(sys.modules["studio_tests"].FLAGS)
+        flags = list(sys.modules["live"].CHROMIUM_FLAGS)
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         page = browser.new_context(viewport=WIDE, device_scale_factor=1).new_page()
         page.set_default_timeout(PATIENCE_MS)
