@@ -70,15 +70,19 @@ class Verdict:
 
 
 def calibrate(
-    generate: Generate, sizes: Sequence[int], first_seed: int, clock: Callable[[], float] = time.monotonic
+    generate: Generate,
+    sizes: Sequence[int],
+    first_seed: int,
+    clock: Callable[[], float] = time.monotonic,
+    repeats: int = 3,
 ) -> Calibration:
-    """Run a burst of each size: all at once, until all are done."""
-    bursts: dict[int, tuple[float, ...]] = {}
+    """Run bursts of each size, all sizes in turn and that `repeats` times: all at once, until all are done."""
+    bursts: dict[int, tuple[float, ...]] = {size: () for size in sizes}
     seed = first_seed
-    for size in sizes:
+    for size in [*sizes] * repeats:
         began = clock()
         _together([lambda seed=seed + n: generate(seed) for n in range(size)])  # type: ignore[misc]
-        bursts[size] = (clock() - began,)
+        bursts[size] += (clock() - began,)
         seed += size
     return Calibration(bursts)
 
@@ -108,7 +112,7 @@ def foretell(calibration: Calibration, arrivals_s: Sequence[float]) -> list[floa
 
 
 def rehearse(
-    generate: Generate, *, jobs: int = 12, share: float = 0.7, sizes: Sequence[int] = (1, 2, 4), seed: int = 0,
+    generate: Generate, *, jobs: int = 40, share: float = 0.7, sizes: Sequence[int] = (1, 2, 4, 8), seed: int = 0,
     told: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic,
 ) -> Verdict:  # fmt: skip
     """Calibrate, load, calibrate again, and compare.
@@ -125,7 +129,7 @@ def rehearse(
     after = calibrate(generate, sizes, 3000, clock)
     told(f"bursts after the load {after.bursts}")
     both = Calibration({size: before.bursts[size] + after.bursts[size] for size in sizes})
-    drift = sum(after.bursts[size][0] for size in sizes) / sum(before.bursts[size][0] for size in sizes)
+    drift = sum(mean(after.bursts[size]) for size in sizes) / sum(mean(before.bursts[size]) for size in sizes)
     return Verdict(_figures(foretell(both, arrivals), arrivals), _figures(measured, arrivals), drift)
 
 

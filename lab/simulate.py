@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--png", type=Path, help="scale: draw the plot here")
     parser.add_argument("--preset", default="mini", help="check: what the server runs")
     parser.add_argument("--steps", type=int, default=8, help="check: denoising steps of a clip")
-    parser.add_argument("--jobs", type=int, default=12, help="check: how many arrive")
+    parser.add_argument("--jobs", type=int, default=40, help="check: how many arrive")
     parser.add_argument("--share", type=float, default=0.7, help="check: share of the capacity that is asked for")
     parser.add_argument("--json", type=Path, help="check: write the figures here")
     return parser

@@ -104,7 +104,7 @@ def test_a_rehearsal_calibrates_before_and_after() -> None:
             calls.append(seed)
 
     verdict = rehearse(generate, jobs=3, sizes=(1, 2))
-    assert len(calls) == 1 + 3 + 3 + 3
+    assert len(calls) == 1 + 3 * 3 + 3 + 3 * 3
     assert len(verdict.foretold) == len(verdict.measured) == 3
 
 
