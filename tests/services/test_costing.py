@@ -85,8 +85,9 @@ def test_rates_are_found_again_and_strangers_left_out(truth: tuple[float, ...], 
     seconds = [float(np.dot(truth, one.parts) * rng.uniform(0.95, 1.05)) for one in costs]
     rates = Rates.fit(costs[:20], [*seconds[:19], seconds[19] * 30])
     assert rates is not None
-    # Together, as a queue waits for them: a single shape that the twenty did not show may be off by more.
-    assert sum(rates.seconds(one) for one in costs[20:]) == pytest.approx(sum(seconds[20:]), rel=0.25)
+    # The median, as what is promised of the machine: a single shape that the twenty did not show may be off by more.
+    off = [abs(rates.seconds(one) / took - 1) for one, took in zip(costs[20:], seconds[20:], strict=True)]
+    assert np.median(off) <= 0.2
 
 
 def test_one_job_teaches_something_and_none_nothing() -> None:
