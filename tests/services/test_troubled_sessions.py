@@ -41,12 +41,13 @@ def planning(house: Any) -> Any:
     return house
 
 
-async def test_a_server_that_is_killed_in_the_middle_of_a_turn(
-    tmp_path: Path, new_house: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = new_house.build(tmp_path)
+async def killed_in_the_middle_of_a_turn(
+    folder: Path, new_house: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, Session, Turn]:
+    """The next server, not started yet, over what one left that died in the fifth step of a session's only turn."""
+    first = new_house.build(folder)
     gate = Gate(first.ports.denoiser, at_step=5)
-    first = new_house.build(tmp_path, replace(first.ports, denoiser=gate), lease_ttl_s=0.2)
+    first = new_house.build(folder, replace(first.ports, denoiser=gate), lease_ttl_s=0.2)
     await first.orchestrator.start()
     session = await begin(first)
     turn = await take(first, session, "a red star", steps=8)
@@ -55,7 +56,13 @@ async def test_a_server_that_is_killed_in_the_middle_of_a_turn(
         # As SIGKILL does: nothing is given back.
         patched.setattr(LeaseTable, "release", lambda *_: None)
         await first.orchestrator.close()
-    second = new_house.build(tmp_path, lease_ttl_s=0.2)
+    return new_house.build(folder, lease_ttl_s=0.2), session, turn
+
+
+async def test_a_server_that_is_killed_in_the_middle_of_a_turn(
+    tmp_path: Path, new_house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second, session, turn = await killed_in_the_middle_of_a_turn(tmp_path, new_house, monkeypatch)
     found = await second.orchestrator.sessions.get(session.id)
     assert (found.head, found.turns[0].job.status) == (1, JobStatus.IN_PROGRESS)
     with pytest.raises(TurnConflict, match="still at work"):
@@ -71,17 +78,7 @@ async def test_a_server_that_is_killed_in_the_middle_of_a_turn(
 async def test_a_turn_of_a_killed_server_can_be_undone_before_it_is_taken_up(
     tmp_path: Path, new_house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = new_house.build(tmp_path)
-    gate = Gate(first.ports.denoiser, at_step=5)
-    first = new_house.build(tmp_path, replace(first.ports, denoiser=gate), lease_ttl_s=0.2)
-    await first.orchestrator.start()
-    session = await begin(first)
-    turn = await take(first, session, "a red star", steps=8)
-    await gate.reached.wait()
-    with monkeypatch.context() as patched:
-        patched.setattr(LeaseTable, "release", lambda *_: None)
-        await first.orchestrator.close()
-    second = new_house.build(tmp_path, lease_ttl_s=0.2)
+    second, session, turn = await killed_in_the_middle_of_a_turn(tmp_path, new_house, monkeypatch)
     assert (await second.orchestrator.sessions.undo(session.id)).head is None
     await second.orchestrator.start()
     assert (await second.finish(turn.job_id)).status is JobStatus.CANCELLED
