@@ -31,7 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
         "--weights", type=Path, default=Path("weights/mini"), help="export: where to; adopt: from where"
     )
     parser.add_argument("--start-from", type=Path, default=None, help="mmdit: begin with these weights, not at random")
-    parser.add_argument("--with-eyes", action="store_true", help="mllm: begin with the tower that `eyes` trained")
     parser.add_argument("--cases", type=int, default=20_000, help="pool: how many cases to encode, over all tasks")
     parser.add_argument("--part", type=int, default=0, help="pool: which of --parts processes this is")
     parser.add_argument("--parts", type=int, default=1, help="pool: how many processes fill it together")
@@ -75,7 +74,7 @@ def train_decoder(options: argparse.Namespace) -> None:
 
 
 def train_eyes(options: argparse.Namespace) -> None:
-    """Train the MLLM's vision tower alone; `mllm --with-eyes` takes it over."""
+    """Train the MLLM's vision tower alone; `give-eyes` puts it into the MLLM's run."""
     from .eyes import EyesTask
     from .mllm import load_or_build_tokenizer
 
@@ -83,9 +82,25 @@ def train_eyes(options: argparse.Namespace) -> None:
     _trainer(EyesTask(tokenizer, seed=options.seed), options, ema_decay=0.99).run()
 
 
+def hand_over_eyes(options: argparse.Namespace) -> None:
+    """Put the tower that `eyes` trained into the MLLM's checkpoint, once; a new one where there is none. `mllm --resume` goes on."""
+    from .eyes import give_eyes
+    from .mllm import MLLMTask, load_or_build_tokenizer
+
+    tokenizer = load_or_build_tokenizer(options.run / "tokenizer.json", options.seed)
+    trainer = _trainer(MLLMTask(tokenizer, seed=options.seed), options, ema_decay=0.99)
+    if trainer.checkpoint.exists() and not options.resume:
+        trainer.restore()
+    eyes = torch.load(options.run / "eyes.pt", map_location="cpu", weights_only=True)["average"]
+    state = trainer.task.network.state_dict()
+    for kept in (state, trainer.average or {}):
+        give_eyes(eyes, kept)
+    trainer.task.network.load_state_dict(state)
+    trainer.save()
+
+
 def train_mllm(options: argparse.Namespace) -> None:
     """Learn the tokenizer, then train the MLLM."""
-    from .eyes import give_eyes
     from .mllm import MLLMTask, load_or_build_tokenizer
     from .pupil import save_mllm
     from .tokenizer import save_tokenizer
@@ -93,8 +108,6 @@ def train_mllm(options: argparse.Namespace) -> None:
     tokenizer = load_or_build_tokenizer(options.run / "tokenizer.json", options.seed)
     task = MLLMTask(tokenizer, seed=options.seed)
     trainer = _trainer(task, options, ema_decay=0.99)
-    if options.with_eyes:
-        give_eyes(torch.load(options.run / "eyes.pt", map_location="cpu", weights_only=True)["average"], task.network)
     trainer.run()
     folder = options.run / "mllm"
     save_tokenizer(tokenizer, folder)
@@ -152,6 +165,7 @@ COMMANDS = {
     "codec": train_codec,
     "decoder": train_decoder,
     "eyes": train_eyes,
+    "give-eyes": hand_over_eyes,
     "mllm": train_mllm,
     "pool": build_pool,
     "mmdit": train_mmdit,

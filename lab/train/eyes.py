@@ -1,11 +1,12 @@
 """Training of the MLLM's vision tower alone, on what its tokens show: many pictures a minute, since no language model runs.
 
 The tower sees shapes only after some hundred thousand pictures, far more than pass by while the whole MLLM is trained. What it learns
-here goes into the MLLM by `mllm --with-eyes`.
+here goes into the MLLM's run by `give-eyes`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from .optim import Optimizers
 from .pupil import Pupil, open_pupil, pack_frames
 from .reading import reading_loss, reading_right
-from .sights import CELLS, SEEN, Sight, SightKind, draw_sight, facts_of
+from .sights import CELLS, REPORTED, SEEN, Sight, SightKind, draw_sight, facts_of
 
 __all__ = ["EyesTask", "give_eyes"]
 
@@ -27,6 +28,8 @@ HELD_OUT = 256
 KINDS: dict[SightKind, float] = {"picture": 0.6, "drawing": 0.25, "clip": 0.15}
 CLIP_PART = 4
 COVER_WEIGHT = 0.5
+EVALUATED: tuple[SightKind, ...] = ("picture", "drawing")
+"""A token of the tower shows two frames, which do not tell a motion."""
 
 
 class Eyes(nn.Module):
@@ -61,7 +64,7 @@ class EyesTask:
         )
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """One batch of one kind of sights, none of which comes twice."""
+        """One batch of one kind of sights, drawn anew."""
         kinds = list(KINDS)
         kind = kinds[int(rng.choice(len(kinds), p=list(KINDS.values())))]
         count = self.batch // CLIP_PART if kind == "clip" else self.batch
@@ -77,20 +80,21 @@ class EyesTask:
         """What is read rightly off new pictures and drawings."""
         network = average if isinstance(average, Eyes) else self.network
         scores: dict[str, float] = {}
-        told: dict[SightKind, tuple[str, ...]] = {"picture": ("shape", "color", "material"), "drawing": ("asked",)}
-        for kind, names in told.items():
+        for kind in EVALUATED:
             sights = self._draw(kind, 2**30 + np.arange(HELD_OUT))
             labels, _, _ = facts_of(sights)
             right = reading_right(network.eyes(network(np.stack([one.frames for one in sights]))), labels, SEEN)
-            scores |= {f"{kind} {name}": right[name] for name in names}
+            scores |= {f"{kind} {name}": right[name] for name in REPORTED[kind]}
         return scores
 
     def _draw(self, kind: SightKind, numbers: NDArray[np.integer]) -> list[Sight]:
         return [draw_sight(kind, int(number), self.seed) for number in numbers]
 
 
-def give_eyes(eyes: dict[str, Tensor], pupil: Pupil) -> None:
-    """Put the tower and its reader, as `EyesTask` trained them, into an MLLM."""
-    for name, module in (("visual", pupil.mllm.model.visual), ("eyes", pupil.eyes)):
-        start = f"{name}."
-        module.load_state_dict({key.removeprefix(start): value for key, value in eyes.items() if key.startswith(start)})
+def give_eyes(eyes: Mapping[str, Tensor], mllm: MutableMapping[str, Tensor]) -> None:
+    """Put the tower and its reader, as `EyesTask` trained them, into the state of a `Pupil`."""
+    places = {"visual.": "mllm.model.visual.", "eyes.": "eyes."}
+    for name, value in eyes.items():
+        for start, place in places.items():
+            if name.startswith(start):
+                mllm[place + name.removeprefix(start)] = value

@@ -20,7 +20,7 @@ from .optim import Optimizers
 from .phrases import NAMED, Phrases
 from .pupil import MERGE, PATCH, open_pupil, pack_frames, special_id
 from .reading import count_classes, reading_loss, reading_right
-from .sights import SEEN, Sight, SightKind, draw_sight, facts_of
+from .sights import REPORTED, SEEN, Sight, SightKind, draw_sight, facts_of
 from .tokenizer import build_tokenizer
 
 __all__ = ["MLLMTask", "load_or_build_tokenizer", "world_sentences"]
@@ -29,11 +29,6 @@ BATCH = 64
 POOL = 5000
 # Scoring by the oracles is slow, so fewer reviews are drawn, and more often.
 FEWER = {"review_image": 1200, "review_video": 300}
-TOLD_OF_SIGHTS: dict[SightKind, tuple[str, ...]] = {
-    "picture": ("shape", "color", "material"),
-    "clip": ("motion",),
-    "drawing": ("asked",),
-}
 # Plans and reviews are long: a whole batch of them would cost ten of the others.
 PARTS = {"plan": 3, "plan_drawn": 3, "review_image": 6, "review_video": 8}
 PROMPT_WEIGHT = 0.15
@@ -107,7 +102,7 @@ class MLLMTask:
             drawn = [draw_exchange(kind, 10_000_000 + index, self.seed) for index in range(count)]
             answers, _, right = self._losses(drawn)
             scores[f"{kind}_loss"], scores[f"{kind}_right"] = float(answers), right
-        for look, names in TOLD_OF_SIGHTS.items():
+        for look, names in REPORTED.items():
             read, labels, _ = self._look(look, 2**30 + np.arange(HELD_OUT))[-1]
             told = reading_right(read, labels, SEEN)
             scores |= {f"{look} {name}": told[name] for name in names}

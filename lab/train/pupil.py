@@ -148,17 +148,19 @@ class Pupil(nn.Module):
         self.bind = nn.Linear(width, sum(count_classes(NAMED)))
         self.eyes = make_reader(width, SEEN, NUM_SEEN_PLACES)
         self.mind = make_reader(width, SEEN, NUM_SEEN_PLACES)
-        self._looked: list[Tensor] = []
-        mllm.model.visual.merger.register_forward_hook(lambda module, given, made: self._looked.append(made))
 
     def forward(self, **given: Tensor) -> tuple[Tensor, Tensor | None]:
         """Last hidden states [B, L, width] of a laid-out batch, as `Qwen2_5_VLModel` takes it, and the vision tower's tokens [N, width]
         of the visual inputs that it looked at last, in reading order for pictures of one window.
         """
-        states: Tensor = self.mllm.model(**given, use_cache=False).last_hidden_state
-        seen = self._looked[-1] if self._looked else None
-        self._looked.clear()
-        return states, seen
+        looked: list[Tensor] = []
+        # For this forward only: a hook that stays would keep every graph alive, and a copy's would fill the original's list.
+        hook = self.mllm.model.visual.merger.register_forward_hook(lambda module, inputs, made: looked.append(made))
+        try:
+            states: Tensor = self.mllm.model(**given, use_cache=False).last_hidden_state
+        finally:
+            hook.remove()
+        return states, looked[-1] if looked else None
 
 
 def open_pupil(tokenizer: Tokenizer, **sizes: int) -> Pupil:

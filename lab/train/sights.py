@@ -35,7 +35,7 @@ from vogue.lab.world.scene import (
 from .dialogue import SEEN_FRAMES
 from .labels import ATTRIBUTES, NUM_PLACES, PATCH_PX, label
 
-__all__ = ["CELLS", "NUM_SEEN_PLACES", "SEEN", "Sight", "SightKind", "draw_sight", "facts_of"]
+__all__ = ["CELLS", "NUM_SEEN_PLACES", "REPORTED", "SEEN", "Sight", "SightKind", "draw_sight", "facts_of"]
 
 SightKind = Literal["picture", "clip", "drawing"]
 SEEN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -45,6 +45,12 @@ SEEN: Final[Mapping[str, tuple[str, ...]]] = {
     "style": tuple(STYLES),
 }
 """What tokens are asked for: facts of the subject, what a drawing on it asks for, and what holds for all tokens."""
+REPORTED: Final[Mapping[SightKind, tuple[str, ...]]] = {
+    "picture": ("shape", "color", "material"),
+    "drawing": ("asked",),
+    "clip": ("motion",),
+}
+"""What a run's log tells of each kind."""
 NUM_SEEN_PLACES: Final = NUM_PLACES + 2
 PAIRS: Final = tuple(zip(SEEN_FRAMES[::2], SEEN_FRAMES[1::2], strict=True))
 """The tower joins two frames to one token."""

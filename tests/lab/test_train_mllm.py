@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from vogue.engines.processor import VisionProcessor
+from vogue.lab.train.__main__ import main
 from vogue.lab.train.budget import Budget
 from vogue.lab.train.dialogue import KINDS, draw_exchange, inventory
 from vogue.lab.train.eyes import EyesTask, give_eyes
@@ -179,10 +180,33 @@ def test_eyes_learn_and_go_into_the_mllm(tokenizer: Tokenizer, tmp_path: Path, m
     run.save()
     state = torch.load(tmp_path / "eyes.pt", weights_only=True)["average"]
     pupil = open_pupil(tokenizer, width=32, layers=1, vision_width=32)
-    give_eyes(state, pupil)
+    given = pupil.state_dict()
+    give_eyes(state, given)
+    pupil.load_state_dict(given)
     frames = draw_sight("picture", 1, 0).frames[None]
     with torch.no_grad():
         seen = pupil.mllm.model.visual(*pack_frames(frames)).pooler_output
         averaged = run.averaged()
         assert averaged is not None
         torch.testing.assert_close(averaged(frames)[0], seen, atol=0.05, rtol=0.05)
+
+
+def test_looking_leaves_nothing_behind(tokenizer: Tokenizer) -> None:
+    eyes, whole = (kind(tokenizer, batch=4, width=32, layers=1, vision_width=32) for kind in (EyesTask, MLLMTask))
+    eyes.loss(np.random.default_rng(0), torch.Generator())
+    whole._look("picture", np.arange(2))
+    for merger in (eyes.network.visual.merger, whole.network.mllm.model.visual.merger):
+        assert not merger._forward_hooks
+
+
+def test_eyes_are_handed_over_once(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    Trainer(EyesTask(tokenizer, batch=2), Budget(steps=1), Settings(folder=tmp_path, ema_decay=0.9)).save()
+    assert main(["give-eyes", "--run", str(tmp_path)]) == 0
+    eyes = torch.load(tmp_path / "eyes.pt", weights_only=True)["average"]
+    kept = torch.load(tmp_path / "mllm.pt", weights_only=True)
+    for state in (kept["network"], kept["average"]):
+        assert torch.equal(state["mllm.model.visual.merger.ln_q.weight"], eyes["visual.merger.ln_q.weight"])
+        assert torch.equal(state["mllm.model.visual.blocks.0.attn.qkv.weight"], eyes["visual.blocks.0.attn.qkv.weight"])
+        assert torch.equal(state["eyes.1.weight"], eyes["eyes.1.weight"])
+    assert kept["step"] == 0
